@@ -1,0 +1,208 @@
+"""Where everything of a migration lies, and how a file is written whole or not at all.
+
+The only module that knows the names of the folders and files a migration has. Stages exchange nothing but
+these files: each reads what the stage before wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.settings import Settings, read_settings
+from transforms.errors import ExportError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A migration folder and its settings; every path the stages use comes from here."""
+
+    root: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, root: Path) -> Migration:
+        """Open the migration in folder ``root``; raises ``SettingsError`` with the cure."""
+        root = root.expanduser().resolve()
+        return cls(root, read_settings(root / "migration.yaml"))
+
+    def source(self, relative: Path) -> Path:
+        """The delivered file that the settings call ``relative``; read only."""
+        return self.root / relative
+
+    @property
+    def build_dir(self) -> Path:
+        """Everything generated; safe to delete."""
+        return self.root / "build"
+
+    @property
+    def control_table(self) -> Path:
+        """Every control point read, with verdict and reasons (Parquet)."""
+        return self.build_dir / "control" / "control.parquet"
+
+    @property
+    def control_report(self) -> Path:
+        """The same as CSV, as ``post-pai check-control`` writes it."""
+        return self.build_dir / "control" / "control.csv"
+
+    @property
+    def control_manifest(self) -> Path:
+        """The control files: name, form, hash, vintage, rows used and refused."""
+        return self.build_dir / "control" / "manifest.json"
+
+    @property
+    def field_file(self) -> Path:
+        """The fitted shift."""
+        return self.build_dir / "fit" / "shift.field"
+
+    @property
+    def holdout_report(self) -> Path:
+        """The hold-out table of the methods compared (CSV)."""
+        return self.build_dir / "fit" / "holdout.csv"
+
+    def layer_dir(self, layer: str) -> Path:
+        """What the stages made of one layer."""
+        return self.build_dir / "layers" / layer
+
+    def staged(self, layer: str) -> Path:
+        """The staged copy: all source columns, ``pai_row`` and ``pai_geometry`` (GeoParquet)."""
+        return self.layer_dir(layer) / "staged.parquet"
+
+    def manifest(self, layer: str) -> Path:
+        """What was found in the source file (JSON)."""
+        return self.layer_dir(layer) / "manifest.json"
+
+    def shifted(self, layer: str) -> Path:
+        """The proposal: where each feature would go, with the measures of the move (GeoParquet)."""
+        return self.layer_dir(layer) / "shifted.parquet"
+
+    def quality(self, layer: str) -> Path:
+        """One row of measures, verdict, reasons and risk per feature (Parquet)."""
+        return self.layer_dir(layer) / "quality.parquet"
+
+    def corrected(self, layer: str) -> Path:
+        """The outcome with the officers' decisions merged (GeoParquet)."""
+        return self.layer_dir(layer) / "corrected.parquet"
+
+    @property
+    def review_dir(self) -> Path:
+        """What officers open and save."""
+        return self.root / "review"
+
+    def review(self, layer: str) -> Path:
+        """The review GeoPackage of one layer."""
+        return self.review_dir / f"{layer}.gpkg"
+
+    @property
+    def decisions_dir(self) -> Path:
+        """Append-only; never deleted, never rewritten."""
+        return self.root / "decisions"
+
+    @property
+    def decisions_log(self) -> Path:
+        """One line per decision: who, when, what, on which feature (JSON lines)."""
+        return self.decisions_dir / "decisions.jsonl"
+
+    @property
+    def ledger(self) -> Path:
+        """One line per shifted delivery: input hash, layer, control (JSON lines)."""
+        return self.decisions_dir / "ledger.jsonl"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Corrected layers, the shift itself, the evidence."""
+        return self.root / "exports"
+
+    def evidence(self, layer: str) -> Path:
+        """The evidence page of one layer (HTML)."""
+        return self.exports_dir / "evidence" / f"{layer}.html"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; on success it takes the place of ``path``, else it is removed.
+
+    Keeps the suffix, because GDAL chooses by it.
+
+    Raises
+    ------
+    ExportError
+        If another program holds ``path`` open (Windows) or the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        _flush_to_disk(beside)
+        beside.replace(path)
+    except PermissionError as error:
+        raise ExportError(
+            f"{path} cannot be written ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
+            "then run again."
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON line and force it to disk; earlier lines are never touched."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n"
+    with path.open("ab+") as stream:
+        if stream.tell() and not _ends_with_newline(stream):
+            line = "\n" + line
+        stream.write(line.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _ends_with_newline(stream: Any) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return bool(stream.read(1) == b"\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a JSON lines file, oldest first; a last line cut off by a crash is passed over."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue  # half a line: the process died while writing it, so nothing was promised
+    return records
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as JSON, whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file written by ``write_json``."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

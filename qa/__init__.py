@@ -1,0 +1,1 @@
+"""Measures: plain functions, one number per row, units in the name."""

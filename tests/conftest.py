@@ -1,0 +1,15 @@
+"""Fixtures every test may use."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real layers and control that lies beside a development checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the shared data folder (../shared/data) is not beside this checkout")
+    return SHARED_DATA

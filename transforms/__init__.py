@@ -1,0 +1,1 @@
+"""Shift fields: arrays in, arrays out; numpy and scipy only."""
