@@ -1,0 +1,69 @@
+"""What starts runs: the jobs, the sensor on ``review/`` and the schedule (there, but off)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pipeline.catalogue import LAYERS, MigrationFolder
+from pipeline.review import changed_reviews
+
+fit_shift = dg.define_asset_job(
+    "fit_shift",
+    selection=["control", "fit"],
+    description="Read and judge the control, fit the shift field. Run it first, and again when control changes.",
+)
+
+migrate_layer = dg.define_asset_job(
+    "migrate_layer",
+    selection=["sources", "shift", "quality", "review", "export"],
+    partitions_def=LAYERS,
+    description="Take one layer from its delivery to its corrected form with the fitted shift.",
+)
+
+finish_layer = dg.define_asset_job(
+    "finish_layer",
+    selection=["review", "export"],
+    partitions_def=LAYERS,
+    description="Merge the officers' decisions of one layer and export it. The sensor starts it.",
+)
+
+refresh_board = dg.define_asset_job(
+    "refresh_board", selection=["qa_board"], description="Bring the manager's page up to date."
+)
+
+
+@dg.sensor(
+    jobs=[finish_layer, refresh_board],
+    minimum_interval_seconds=30,
+    description="Watches review/: when an officer has saved decisions, merges them and exports the layer again.",
+)
+def saved_reviews(context: dg.SensorEvaluationContext, folder: MigrationFolder) -> dg.SensorResult | dg.SkipReason:
+    """Start ``finish_layer`` for each layer whose review file holds decisions not taken in yet."""
+    layers, cursor = changed_reviews(folder.open(), context.cursor)
+    if not layers:
+        return dg.SensorResult(skip_reason="No new decisions in review/.", cursor=cursor)
+    return dg.SensorResult(
+        run_requests=list(_requests(layers, cursor)),
+        asset_events=[dg.AssetMaterialization("officer_fixes", partition=layer) for layer in layers],
+        cursor=cursor,
+    )
+
+
+def _requests(layers: list[str], cursor: str) -> Iterator[dg.RunRequest]:
+    for layer in layers:
+        yield dg.RunRequest(run_key=f"{layer}:{cursor}", job_name=finish_layer.name, partition_key=layer)
+    yield dg.RunRequest(run_key=f"board:{cursor}", job_name=refresh_board.name)
+
+
+@dg.schedule(
+    job=migrate_layer,
+    cron_schedule="0 2 * * *",
+    execution_timezone="Europe/London",
+    description="Every night at two: all layers again. Off until someone switches it on.",
+)
+def nightly_migration() -> Iterator[dg.RunRequest]:
+    """Ask for one run per layer."""
+    for layer in LAYERS.get_partition_keys():
+        yield dg.RunRequest(partition_key=layer)

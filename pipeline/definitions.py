@@ -1,0 +1,17 @@
+"""What Dagster loads: the stages in flow order, the jobs, the sensor and the schedule."""
+
+import dagster as dg
+
+from pipeline.assets import control, export, fit, officer_fixes, qa_board, quality, review, shift, sources
+from pipeline.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, refresh_board, saved_reviews
+from pipeline.catalogue import MigrationFolder
+from pipeline.instance import default_migration
+
+defs = dg.Definitions(
+    assets=[sources, control, fit, shift, quality, officer_fixes, review, export, qa_board],
+    jobs=[fit_shift, migrate_layer, finish_layer, refresh_board],
+    sensors=[saved_reviews],
+    schedules=[nightly_migration],
+    resources={"folder": MigrationFolder(path=str(default_migration()))},
+    executor=dg.in_process_executor,
+)
