@@ -1,0 +1,60 @@
+"""Reading the two editions of the base map; what is asked of them is in ``qa/base_maps.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+
+from pipeline.settings import BaseMap
+from pipeline.storage import Migration
+from qa.base_maps import BaseMaps, Edition
+from transforms.errors import SourceError
+
+ID_COLUMNS = ("toid", "fid", "gml_id")
+"""Text columns that may hold the TOID, the likeliest first; case does not matter. A number is only a row number."""
+
+
+def read_base_maps(migration: Migration) -> BaseMaps | None:
+    """The base maps of a migration, or None where the settings do not name both editions.
+
+    Raises
+    ------
+    SourceError
+        If a file the settings name cannot be read.
+    """
+    settings = migration.settings.base_maps
+    if settings.before is None or settings.after is None:
+        return None
+    before, after = (_read_edition(migration.source(each.file), each) for each in (settings.before, settings.after))
+    return BaseMaps.of(before, after)
+
+
+def _read_edition(path: Path, settings: BaseMap) -> Edition:
+    try:
+        layers = settings.layers or [name for name, _ in pyogrio.list_layers(path)]
+        read = [_read_layer(path, layer) for layer in layers]
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+        raise SourceError(
+            f"Base map {path.name} cannot be read ({error}). Check base_maps in migration.yaml."
+        ) from None
+    return Edition.of(np.concatenate([each[0] for each in read]), np.concatenate([each[1] for each in read]))
+
+
+def _read_layer(path: Path, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    info = pyogrio.read_info(path, layer=layer)
+    id_column = _id_column(
+        name for name, dtype in zip(info["fields"], info["dtypes"], strict=True) if dtype == "object"
+    )
+    columns = [id_column] if id_column else []
+    _, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=columns)
+    geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    return geometries, fields[0].astype(object) if fields else np.full(len(geometries), None, dtype=object)
+
+
+def _id_column(columns: Iterable[str]) -> str | None:
+    by_name = {name.lower(): name for name in columns}
+    return next((by_name[name] for name in ID_COLUMNS if name in by_name), None)

@@ -1,0 +1,86 @@
+"""What a layer's columns say of each feature's capture: dates, methods and scales as officers typed them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.settings import LayerSettings, Settings
+from qa.regime import Evidence
+from transforms.errors import SettingsError
+
+_SCALE = re.compile(r"1\s*[:/]\s*(\d[\d ,]*)(k\b)?", re.IGNORECASE)
+_BARE_NUMBER = re.compile(r"\s*(\d[\d ,]*)(?:\.0+)?\s*(k?)\s*", re.IGNORECASE)
+_DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%Y%m%d", "%Y")
+
+
+def read_evidence(columns: pa.Table | pa.RecordBatch, layer: LayerSettings, settings: Settings) -> Evidence:
+    """The evidence that the columns of a staged layer hold.
+
+    Raises
+    ------
+    SettingsError
+        If ``migration.yaml`` names a column that the layer does not have.
+    """
+    method = _column(columns, layer.method_column, layer, "method_column")
+    scale = _column(columns, layer.scale_column, layer, "scale_column")
+    captured = _column(columns, layer.captured_column, layer, "captured_column")
+    loaded = settings.base_maps.new_map_loaded_on
+    return Evidence(
+        captured_on=None if captured is None else _dates(captured, layer.captured_format),
+        method=None
+        if method is None
+        else np.array(["" if value is None else str(value) for value in method], dtype=str),
+        scale=_scales(scale, method),
+        ground_methods=tuple(layer.ground_methods),
+        new_map_loaded_on=None if loaded is None else np.datetime64(loaded, "D"),
+    )
+
+
+def _column(columns: Any, name: str | None, layer: LayerSettings, key: str) -> list[Any] | None:
+    if name is None:
+        return None
+    if name not in columns.schema.names:
+        known = ", ".join(column for column in columns.schema.names if not column.startswith("pai_"))
+        raise SettingsError(
+            f"Layer {layer.name}: {key} is {name!r}, but its columns are: {known}. Correct it in migration.yaml."
+        )
+    return list(columns.column(name).to_pylist())
+
+
+def _dates(values: list[Any], form: str | None) -> NDArray[np.datetime64]:
+    return np.array([_day(value, (form,) if form else _DATE_FORMATS) for value in values], dtype="datetime64[D]")
+
+
+def _day(value: Any, forms: tuple[str, ...]) -> np.datetime64:
+    if isinstance(value, (datetime, date)):
+        return np.datetime64(value.date() if isinstance(value, datetime) else value, "D")
+    text = "" if value is None else str(value).strip()
+    for form in forms:
+        try:
+            return np.datetime64(datetime.strptime(text, form).date(), "D")
+        except ValueError:
+            continue
+    return np.datetime64(text[:10], "D") if re.match(r"\d{4}-\d\d-\d\d[T ]", text) else np.datetime64("NaT", "D")
+
+
+def _scales(scale: list[Any] | None, method: list[Any] | None) -> NDArray[np.float64] | None:
+    if scale is None and method is None:
+        return None
+    count = len(scale or method or [])
+    said = [_denominator(value, _BARE_NUMBER) for value in scale] if scale is not None else [np.nan] * count
+    told = [_denominator(value) for value in method] if method is not None else [np.nan] * count
+    return np.fmax(np.array(said, dtype=float), np.array(told, dtype=float))
+
+
+def _denominator(value: Any, bare: re.Pattern[str] | None = None) -> float:
+    text = "" if value is None else str(value)
+    found = _SCALE.search(text) or (bare.fullmatch(text) if bare else None)
+    if found is None:
+        return np.nan
+    return float(re.sub(r"[ ,]", "", found[1])) * (1000.0 if found[2] else 1.0)

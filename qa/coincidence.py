@@ -1,0 +1,130 @@
+"""How closely features lie on the lines of a base map: two distances per feature, and the classes they fall in.
+
+A shape is described by the distances of its vertices to the nearest line (median and 80th percentile), a point by its
+distance to the nearest line and to the nearest building's centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.special import erf
+
+from qa.base_maps import Edition, Geometries
+from transforms.contract import Points
+
+CLASS_BOUNDS_M = np.array([0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
+"""Bounds of the distance classes, from the rounding of the files to well beyond any shift."""
+
+CLASSES = len(CLASS_BOUNDS_M) + 1
+CELLS = CLASSES * CLASSES
+MOST_VERTICES = 64
+
+
+@dataclass(frozen=True)
+class Vertices:
+    """Some vertices of each feature, evenly taken: enough to tell what it was traced from.
+
+    Parameters
+    ----------
+    points
+        ``(m, 2)`` easting, northing in metres.
+    feature
+        ``(m,)`` row of the feature each belongs to, ascending.
+    count
+        Number of features.
+    """
+
+    points: Points
+    feature: NDArray[np.int_]
+    count: int
+
+    @classmethod
+    def of(cls, geometries: Geometries, most: int = MOST_VERTICES) -> Vertices:
+        """At most ``most`` vertices of every geometry; null and empty ones have none."""
+        points, feature = shapely.get_coordinates(geometries, return_index=True)
+        of_feature = np.bincount(feature, minlength=len(geometries))
+        first = np.cumsum(of_feature) - of_feature
+        place = np.arange(len(points)) - first[feature]
+        share = np.minimum(most / np.maximum(of_feature, 1), 1.0)[feature]
+        chosen = np.floor((place + 1) * share) > np.floor(place * share)
+        chosen &= np.isfinite(points).all(axis=1)
+        return cls(points[chosen], feature[chosen], len(geometries))
+
+    def displaced(self, by: Points) -> Vertices:
+        """The same vertices with each feature moved as a whole by its row of ``by`` ``(count, 2)``."""
+        return Vertices(self.points + by[self.feature], self.feature, self.count)
+
+    def quantile(self, values: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+        """A quantile of ``values`` ``(m,)`` for each feature, ``(count,)``; NaN for a feature without vertices."""
+        order = np.lexsort((values, self.feature))
+        of_feature = np.bincount(self.feature, minlength=self.count)
+        first = np.cumsum(of_feature) - of_feature
+        rank = np.minimum(np.ceil(share * of_feature).astype(int), of_feature) - 1
+        result = np.full(self.count, np.nan)
+        has = of_feature > 0
+        result[has] = values[order[(first + rank)[has]]]
+        return result
+
+    def mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean of ``values`` ``(m,)`` for each feature, ``(count,)``; NaN for a feature without vertices."""
+        total = np.bincount(self.feature, weights=values, minlength=self.count)
+        of_feature = np.bincount(self.feature, minlength=self.count)
+        return np.divide(total, of_feature, out=np.full(self.count, np.nan), where=of_feature > 0)
+
+
+def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.float64]:
+    """The two distances ``(n, 2)`` in metres that describe how each feature lies on ``edition``.
+
+    Parameters
+    ----------
+    vertices
+        The features' vertices.
+    edition
+        The edition of the base map they are compared with.
+    are_points
+        True for points (line and building centre), False for lines and areas (median and 80th percentile).
+    """
+    distance = edition.line_distance_m(vertices.points)
+    if are_points:
+        centre = edition.centre_distance_m(vertices.points)
+        return np.stack([vertices.quantile(distance, 0.5), vertices.quantile(centre, 0.5)], axis=1)
+    return np.stack([vertices.quantile(distance, 0.5), vertices.quantile(distance, 0.8)], axis=1)
+
+
+def distance_class(distances_m: NDArray[np.float64]) -> NDArray[np.int_]:
+    """One number ``(n,)`` for the pair of classes that ``(n, 2)`` distances fall in; NaN counts as far."""
+    each = np.searchsorted(CLASS_BOUNDS_M, np.nan_to_num(distances_m, nan=np.inf))
+    return np.asarray(each[:, 0] * CLASSES + each[:, 1])
+
+
+def product_of_margins(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shares ``(CELLS,)`` that counts would have if their two distances had nothing to do with one another."""
+    table = counts.reshape(CLASSES, CLASSES) / counts.sum()
+    return np.asarray(np.outer(table.sum(axis=1), table.sum(axis=0)).ravel())
+
+
+def smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares ``(CELLS,)`` from few counts: a tenth comes from the margins and a hundredth from everywhere."""
+    margins = product_of_margins(counts + 1.0 / CELLS)
+    return np.asarray(0.89 * counts / max(counts.sum(), 1.0) + 0.1 * margins + 0.01 / CELLS)
+
+
+def traced_shares(anywhere: NDArray[np.float64], are_points: bool) -> NDArray[np.float64]:
+    """The shares ``(CELLS,)`` of features traced along lines, by hands of three degrees of care.
+
+    Half-normal distances with 0.01, 0.05 and 0.2 m; a point's distance to a building's centre is as ``anywhere``.
+    """
+    if are_points:
+        centre = anywhere.reshape(CLASSES, CLASSES).sum(axis=0)
+        return np.asarray(np.outer(np.mean([_half_normal(sd) for sd in (0.01, 0.05, 0.2)], axis=0), centre).ravel())
+    tables = [np.outer(_half_normal(0.7 * sd), _half_normal(1.3 * sd)) for sd in (0.01, 0.05, 0.2)]
+    return np.asarray(np.mean(tables, axis=0).ravel())
+
+
+def _half_normal(sd_m: float) -> NDArray[np.float64]:
+    below = np.concatenate([[0.0], erf(CLASS_BOUNDS_M / (sd_m * np.sqrt(2.0))), [1.0]])
+    return np.asarray(np.diff(below))

@@ -1,0 +1,173 @@
+"""Which map a feature was drawn on: chances from how it lies on both maps, from its date and from its method.
+
+Every feature has one of three origins: the old map, the new map, or neither (misplaced, or drawn from something else).
+What "lies on the map it was drawn on" looks like differs between layers - traced outlines, a point in each building,
+trees a metre from a hedge - so it is learned from the layer itself: distance classes are counted on the right map and
+on the wrong one, with each feature weighted by the chance of its origin, and the chances are computed again from the
+counts (expectation-maximisation; Dempster, Laird and Rubin 1977). A feature never votes for itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa.coincidence import CELLS, product_of_margins
+
+OLD, NEW, NEITHER = 0, 1, 2
+
+DATED_BEFORE, DATED_AFTER, UNDATED, LISTED = 0, 1, 2, 3
+"""What a date says; LISTED: no feature of the layer is dated, but its owners listed it for shifting."""
+
+_ROUNDS = 12
+_MARGIN_WEIGHT = 10.0
+_START_WEIGHT = 10.0
+_LEAST_CHANCE = 1e-4
+
+_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0]])
+"""Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
+
+_NEITHER_PRIOR = np.array([1.0, 99.0])
+"""Pseudo-counts of (neither, either): about one record in a hundred is misplaced."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What is known of each feature.
+
+    Parameters
+    ----------
+    on_before, on_after
+        ``(n,)`` distance class on the old and on the new map.
+    is_told_apart
+        ``(n,)`` True where the maps differ enough to tell them apart.
+    dated
+        ``(n,)`` ``DATED_BEFORE``, ``DATED_AFTER`` or ``UNDATED``.
+    method
+        ``(n,)`` number of the capture method's name; the same number, the same name.
+    """
+
+    on_before: NDArray[np.int_]
+    on_after: NDArray[np.int_]
+    is_told_apart: NDArray[np.bool_]
+    dated: NDArray[np.int_]
+    method: NDArray[np.int_]
+
+    def __len__(self) -> int:
+        return len(self.on_before)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Shares of the distance classes before anything is learned, each ``(cells,)`` with sum 1."""
+
+    right_map: NDArray[np.float64]
+    wrong_map: NDArray[np.float64]
+    anywhere: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """The outcome.
+
+    Parameters
+    ----------
+    chances
+        ``(n, 3)`` chance of old map, new map, neither; rows add up to 1.
+    place_odds
+        ``(n,)`` odds of old map against new map from the place alone; 1 where it tells nothing.
+    """
+
+    chances: NDArray[np.float64]
+    place_odds: NDArray[np.float64]
+
+
+def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
+    """The chance of each origin of each feature.
+
+    Parameters
+    ----------
+    signs
+        What is known of each feature.
+    expected
+        The classes to expect; None where there is no base map, then date and method alone decide.
+    """
+    chances = _starting_chances(signs.dated)
+    place = np.zeros_like(chances)
+    for _ in range(_ROUNDS):
+        if expected is not None:
+            place = _log_of_place(signs, chances, expected)
+        chances = _normalised(_log_of_date(signs.dated, chances) + _log_of_method(signs.method, chances) + place)
+    return Origins(chances, np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50)))
+
+
+def _starting_chances(dated: NDArray[np.int_]) -> NDArray[np.float64]:
+    either = _DATE_PRIOR / _DATE_PRIOR.sum(axis=1, keepdims=True)
+    neither = _NEITHER_PRIOR[0] / _NEITHER_PRIOR.sum()
+    return np.column_stack([either[dated] * (1 - neither), np.full(len(dated), neither)])
+
+
+def _log_of_date(dated: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts = _DATE_PRIOR.copy()
+    np.add.at(counts, dated, chances[:, :2])
+    either = counts / counts.sum(axis=1, keepdims=True)
+    misplaced = _NEITHER_PRIOR + [chances[:, NEITHER].sum(), chances[:, :2].sum()]
+    neither = misplaced[0] / misplaced.sum()
+    return np.log(np.column_stack([either[dated] * (1 - neither), np.full(len(dated), neither)]))
+
+
+def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    names = int(method.max(initial=-1)) + 1
+    counts = np.stack([np.bincount(method, weights=chances[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
+    others = counts[method] - chances[:, :2]
+    shares = (others + 0.5) / (counts.sum(axis=0) - chances[:, :2] + 0.5 * max(names, 1))
+    return np.log(np.column_stack([shares, shares.mean(axis=1)]))
+
+
+def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected) -> NDArray[np.float64]:
+    apart = signs.is_told_apart
+    old, new = chances[:, OLD] * apart, chances[:, NEW] * apart
+    right = _Counts(expected.right_map, signs, chances[:, OLD], new)
+    wrong = _Counts(expected.wrong_map, signs, new, old)
+    before, after = signs.on_before, signs.on_after
+    anywhere = np.log(np.maximum(expected.anywhere, _LEAST_CHANCE))
+    on_right_before, on_right_after = right.log_share_before(), right.log_share_after()
+    if_old = on_right_before + np.where(apart, wrong.log_share_after(), 0.0)
+    if_new = np.where(apart, on_right_after + wrong.log_share_before(), on_right_before)
+    if_neither = anywhere[before] + np.where(apart, anywhere[after], 0.0)
+    return np.column_stack([if_old, if_new, if_neither])
+
+
+class _Counts:
+    """Smoothed shares of the classes, where a feature's own weight is taken out before it is looked up."""
+
+    def __init__(
+        self,
+        start: NDArray[np.float64],
+        signs: Signs,
+        weight_before: NDArray[np.float64],
+        weight_after: NDArray[np.float64],
+    ) -> None:
+        self._signs, self._before, self._after = signs, weight_before, weight_after
+        self._own = np.where(signs.on_before == signs.on_after, weight_before + weight_after, 0.0)
+        self._counts = np.bincount(signs.on_before, weights=weight_before, minlength=CELLS)
+        self._counts += np.bincount(signs.on_after, weights=weight_after, minlength=CELLS)
+        self._smooth = _START_WEIGHT * start + _MARGIN_WEIGHT * product_of_margins(self._counts + _START_WEIGHT * start)
+
+    def log_share_before(self) -> NDArray[np.float64]:
+        return self._log_share(self._signs.on_before, np.maximum(self._before, self._own))
+
+    def log_share_after(self) -> NDArray[np.float64]:
+        return self._log_share(self._signs.on_after, np.maximum(self._after, self._own))
+
+    def _log_share(self, cell: NDArray[np.int_], own: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = self._counts.sum() + _START_WEIGHT + _MARGIN_WEIGHT
+        share = (self._counts[cell] - own + self._smooth[cell]) / (total - own)
+        return np.asarray(np.log(np.maximum(share, _LEAST_CHANCE)))
+
+
+def _normalised(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    chances = np.exp(logs - logs.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(chances / chances.sum(axis=1, keepdims=True))

@@ -1,0 +1,309 @@
+"""The regime of every feature: was it drawn on the old map, does it stay, is it already new, or can nobody tell.
+
+What is known of a feature's capture (date, method, scale), how it lies on the old and on the new base map, and whether
+the map moved there at all. The chances themselves are computed in ``origin.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from qa.base_maps import BaseMaps, Geometries
+from qa.coincidence import CELLS, Vertices, coincidence_m, distance_class, smoothed, traced_shares
+from qa.limits import Limits
+from qa.origin import (
+    DATED_AFTER,
+    DATED_BEFORE,
+    LISTED,
+    NEITHER,
+    NEW,
+    OLD,
+    UNDATED,
+    Expected,
+    Origins,
+    Signs,
+    origin_chances,
+)
+from transforms.contract import Points, ShiftField
+
+AFFECTED, UNAFFECTED, ALREADY_NEW, UNKNOWN, STRADDLING = (
+    "affected",
+    "unaffected",
+    "already_new",
+    "unknown",
+    "straddling",
+)
+
+REASONS = {
+    "coincides_with_old_map": "It lies on the lines of the old map and not on those of the new one.",
+    "coincides_with_new_map": "It lies on the lines of the new map and not on those of the old one.",
+    "captured_before_new_map": "Its capture date is before the day the new map was loaded.",
+    "captured_on_new_map": "Its capture date is on or after the day the new map was loaded.",
+    "date_contradicted": "Its capture date says one map, but it lies on the lines of the other.",
+    "layer_habit": "Nothing dates it, but features of this layer captured in the same way were drawn on that map.",
+    "listed_for_shifting": "Nothing dates it; it counts as drawn on the old map because the layer is listed for shifting.",
+    "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
+    "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
+    "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
+    "coarse_coordinates": "Its coordinates are rounded to whole tens of metres.",
+    "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
+    "looks_misplaced": "It does not lie on either map as the other features of its layer do.",
+    "no_geometry": "It has no geometry.",
+}
+"""Every reason this module gives, with the sentence an officer reads."""
+
+_TELLING_ODDS = 20.0
+_TELLING_SHIFT_M = 0.3
+_SEEN_WITHIN_M = 200.0
+_SIMULATED_FEATURES = 600
+_MISPLACED_BY_M = (10.0, 30.0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a layer's columns say of each feature's capture.
+
+    Parameters
+    ----------
+    captured_on
+        ``(n,)`` datetime64[D], NaT where unknown; None without such a column.
+    method
+        ``(n,)`` text, empty where unknown; None without such a column.
+    scale
+        ``(n,)`` denominators of the source map's scale, NaN where unknown; None without such a column.
+    ground_methods
+        Words a method begins a word with when the ground itself was measured; case does not matter.
+    new_map_loaded_on
+        Captures on or after this day were made on the new map; None where nobody knows.
+    """
+
+    captured_on: NDArray[np.datetime64] | None = None
+    method: NDArray[np.str_] | None = None
+    scale: NDArray[np.float64] | None = None
+    ground_methods: Sequence[str] = field(default_factory=tuple)
+    new_map_loaded_on: np.datetime64 | None = None
+
+    def of(self, rows: NDArray[np.int_]) -> Evidence:
+        """The evidence on some rows."""
+        columns = {name: getattr(self, name) for name in ("captured_on", "method", "scale")}
+        return replace(self, **{name: None if column is None else column[rows] for name, column in columns.items()})
+
+    def dated(self, count: int) -> NDArray[np.int_]:
+        """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
+        if self.captured_on is None or self.new_map_loaded_on is None or np.isnat(self.captured_on).all():
+            return np.full(count, LISTED)
+        known = ~np.isnat(self.captured_on)
+        later = self.captured_on >= self.new_map_loaded_on
+        return np.where(known, np.where(later, DATED_AFTER, DATED_BEFORE), UNDATED)
+
+    def method_names(self, count: int) -> NDArray[np.str_]:
+        """The methods in lower case, ``(count,)``, empty where unknown."""
+        return np.full(count, "", dtype="<U1") if self.method is None else np.char.lower(np.char.strip(self.method))
+
+    def measured_on_ground(self, count: int) -> NDArray[np.bool_]:
+        """Whether the method names a measurement of the ground, ``(count,)``."""
+        if not self.ground_methods:
+            return np.zeros(count, dtype=bool)
+        words = re.compile(r"\b(?:" + "|".join(re.escape(word.lower()) for word in self.ground_methods) + ")")
+        names, which = np.unique(self.method_names(count), return_inverse=True)
+        return np.array([bool(words.search(name)) for name in names], dtype=bool)[which]
+
+    def small_scale(self, count: int, limits: Limits) -> NDArray[np.bool_]:
+        """Whether the source map was too small in scale, ``(count,)``."""
+        if self.scale is None:
+            return np.zeros(count, dtype=bool)
+        return np.nan_to_num(self.scale, nan=0.0) >= limits.small_scale_denominator
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """The outcome for ``n`` features.
+
+    Parameters
+    ----------
+    regime
+        ``(n,)`` one of the five words.
+    reasons
+        A list of codes of ``REASONS`` per feature.
+    wrong_chance_ratio
+        ``(n,)`` the chance that the regime is wrong in a way that matters (0 where the map did not move).
+    """
+
+    regime: NDArray[np.str_]
+    reasons: list[list[str]]
+    wrong_chance_ratio: NDArray[np.float64]
+
+
+def classify(
+    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, field: ShiftField, limits: Limits
+) -> Regimes:
+    """Tell for every feature of a whole layer which regime it belongs to, and why.
+
+    What lies on the old map is ``affected`` whatever its date says. The layer must be given whole: what its features
+    have in common is learned from it.
+
+    Parameters
+    ----------
+    geometries
+        ``(n,)`` geometries at their old places; None and empty allowed.
+    evidence
+        What the columns say.
+    base
+        The old and the new map, or None: then dates and methods alone decide.
+    field
+        The fitted shift, which tells how far the maps lie apart where the base maps do not.
+    limits
+        The limits in force.
+    """
+    regimes = _undecided(len(geometries))
+    has_place = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    open_rows = np.ones(len(geometries), dtype=bool)
+    for settled, regime, reason, doubt in (
+        (~has_place, UNAFFECTED, "no_geometry", 0.0),
+        (evidence.small_scale(len(geometries), limits), UNKNOWN, "small_scale", 1.0),
+        (_coarse(geometries, limits), UNKNOWN, "coarse_coordinates", 1.0),
+        (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", 0.01),
+    ):
+        _settle(regimes, settled & open_rows, regime, reason, doubt)
+        open_rows &= ~settled
+    is_point = shapely.get_dimensions(geometries) == 0
+    for kind in (is_point, ~is_point):
+        rows = np.flatnonzero(open_rows & kind)
+        if len(rows):
+            layer = _Alike(geometries[rows], evidence.of(rows), base, bool(is_point[rows[0]]))
+            _judge_alike(layer, field, limits, regimes, rows)
+    return regimes
+
+
+def _undecided(count: int) -> Regimes:
+    return Regimes(np.full(count, UNKNOWN, dtype="<U12"), [[] for _ in range(count)], np.ones(count))
+
+
+def _settle(regimes: Regimes, rows: NDArray[np.bool_], regime: str, reason: str, doubt: float) -> None:
+    regimes.regime[rows] = regime
+    regimes.wrong_chance_ratio[rows] = doubt
+    for row in np.flatnonzero(rows):
+        regimes.reasons[row].append(reason)
+
+
+def _coarse(geometries: Geometries, limits: Limits) -> NDArray[np.bool_]:
+    is_point = shapely.get_type_id(geometries) == 0
+    places = np.stack([shapely.get_x(geometries), shapely.get_y(geometries)], axis=1)
+    rest = np.abs(places - limits.coarse_coordinate_m * np.round(places / limits.coarse_coordinate_m))
+    return np.asarray(is_point & (rest < 1e-6).all(axis=1))
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Features of one kind (points, or lines and areas) of one layer: they are judged by one another."""
+
+    geometries: Geometries
+    evidence: Evidence
+    base: BaseMaps | None
+    are_points: bool
+
+    @property
+    def dated(self) -> NDArray[np.int_]:
+        return self.evidence.dated(len(self.geometries))
+
+
+def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
+    vertices = Vertices.of(layer.geometries)
+    shift_m, is_still = _expected_shift(vertices, layer.base, field, limits)
+    origins = _origins(layer, vertices, shift_m)
+    regime, doubt = _regimes_of(origins.chances, shift_m, is_still, limits)
+    regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
+    for code, mask in _reasons_of(regime, is_still, origins, layer.dated).items():
+        for row in rows[mask]:
+            regimes.reasons[row].append(code)
+
+
+def _expected_shift(
+    vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far apart the maps lie at each feature [m] (NaN where unknown), and whether they agree all over it."""
+    fitted = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
+    if base is None:
+        return vertices.quantile(fitted, 0.5), np.zeros(vertices.count, dtype=bool)
+    observed = base.observed_shift(vertices.points)
+    length = np.linalg.norm(observed.shift, axis=1)
+    seen = observed.distance_m <= _SEEN_WITHIN_M
+    still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
+    shift_m = vertices.quantile(np.where(seen, length, fitted), 0.5)
+    return shift_m, vertices.mean(still.astype(float)) == 1.0
+
+
+def _origins(layer: _Alike, vertices: Vertices, shift_m: NDArray[np.float64]) -> Origins:
+    _, method = np.unique(layer.evidence.method_names(vertices.count), return_inverse=True)
+    if layer.base is None:
+        nowhere = np.zeros(vertices.count, dtype=int)
+        return origin_chances(Signs(nowhere, nowhere, nowhere.astype(bool), layer.dated, method), None)
+    before, after = (
+        distance_class(coincidence_m(vertices, edition, layer.are_points))
+        for edition in (layer.base.before, layer.base.after)
+    )
+    is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
+    signs = Signs(before, after, is_told_apart, layer.dated, method)
+    return origin_chances(signs, _expected(layer, vertices, shift_m))
+
+
+def _expected(layer: _Alike, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
+    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer."""
+    assert layer.base is not None
+    random = np.random.default_rng(0)
+    typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
+    rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
+    anywhere, wrong = np.zeros(CELLS), np.zeros(CELLS)
+    for _ in range(rounds):
+        far = random.uniform(*_MISPLACED_BY_M, vertices.count)
+        for length, cells in ((far, anywhere), (typical, wrong)):
+            displaced = vertices.displaced(length[:, None] * _directions(random, vertices.count))
+            seen = distance_class(coincidence_m(displaced, layer.base.before, layer.are_points))
+            cells += np.bincount(seen, minlength=CELLS)
+    anywhere, wrong = smoothed(anywhere), smoothed(wrong)
+    return Expected(0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere, wrong, anywhere)
+
+
+def _directions(random: np.random.Generator, count: int) -> Points:
+    angle = random.uniform(0, 2 * np.pi, count)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def _regimes_of(
+    chances: NDArray[np.float64], shift_m: NDArray[np.float64], is_still: NDArray[np.bool_], limits: Limits
+) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
+    is_old = chances[:, OLD] >= chances[:, NEW]
+    likeliest = np.maximum(chances[:, OLD], chances[:, NEW])
+    harmless = shift_m < 0.5 * limits.position_error_m
+    doubt = np.where(harmless | is_still, chances[:, NEITHER], 1.0 - likeliest)
+    regime = np.where(is_old, AFFECTED, ALREADY_NEW)
+    regime = np.where(doubt > 1.0 - limits.old_map_chance_ratio, UNKNOWN, np.where(is_still, UNAFFECTED, regime))
+    return regime, doubt
+
+
+def _reasons_of(
+    regime: NDArray[np.str_], is_still: NDArray[np.bool_], origins: Origins, dated: NDArray[np.int_]
+) -> dict[str, NDArray[np.bool_]]:
+    misplaced = (regime == UNKNOWN) & (origins.chances[:, NEITHER] > origins.chances[:, [OLD, NEW]].min(axis=1))
+    placed = np.isin(regime, (AFFECTED, ALREADY_NEW))
+    says_old, says_new = origins.place_odds > _TELLING_ODDS, origins.place_odds < 1 / _TELLING_ODDS
+    old, new = placed & (regime == AFFECTED), placed & (regime == ALREADY_NEW)
+    silent = ~(says_old & old) & ~(says_new & new)
+    return {
+        "coincides_with_old_map": old & says_old,
+        "coincides_with_new_map": new & says_new,
+        "captured_before_new_map": old & (dated == DATED_BEFORE),
+        "captured_on_new_map": new & (dated == DATED_AFTER),
+        "date_contradicted": (old & (dated == DATED_AFTER)) | (new & (dated == DATED_BEFORE)),
+        "layer_habit": placed & (dated == UNDATED) & silent,
+        "listed_for_shifting": old & (dated == LISTED) & silent,
+        "map_did_not_move": (regime == UNAFFECTED) & is_still,
+        "looks_misplaced": misplaced,
+        "origin_unknown": (regime == UNKNOWN) & ~misplaced,
+    }
