@@ -1,0 +1,117 @@
+"""Fingerprints: is this still the same feature, the same proposal, the same geometry?
+
+Hashes of what a feature *is*, never of the file it came in: a geometry keeps its fingerprint when a format turns its
+rings round, makes a polygon a multipolygon, drops its Z or rounds it to the millimetre.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+_HEX_DIGITS = 16
+
+
+def read_geometry(wkb: bytes | None) -> shapely.Geometry | None:
+    """The geometry in ``wkb``; None if there is none or shapely cannot hold it (true curves, broken bytes)."""
+    if not wkb:
+        return None
+    try:
+        return shapely.from_wkb(wkb)
+    except (shapely.errors.ShapelyError, NotImplementedError):
+        return None
+
+
+def geometry_hash(wkb: bytes | None) -> str:
+    """Where a geometry lies, to the millimetre, whatever the format made of its rings; empty for none.
+
+    A curve is known by its bytes.
+
+    Parameters
+    ----------
+    wkb
+        Well-known binary, coordinates in metres.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Examples
+    --------
+    >>> one = shapely.to_wkb(shapely.Point(1, 2))
+    >>> many = shapely.to_wkb(shapely.MultiPoint([[1.0001, 2.0]]))
+    >>> geometry_hash(one) == geometry_hash(many)
+    True
+    >>> geometry_hash(None)
+    ''
+    """
+    if not wkb:
+        return ""
+    return hashlib.sha256(_place(wkb)).hexdigest()[:_HEX_DIGITS]
+
+
+def feature_hash(values: Mapping[str, Any], wkb: bytes | None) -> str:
+    """What a source feature says and where it lies: its columns in order, and its geometry to the last bit.
+
+    Parameters
+    ----------
+    values
+        The source columns, without ours.
+    wkb
+        The geometry as found.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    text = json.dumps(list(values.items()), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode() + b"\0" + (wkb or b"")).hexdigest()[:_HEX_DIGITS]
+
+
+def layer_hash(geometries: Iterable[bytes | None]) -> str:
+    """The geometries of a layer in order, whatever its columns, name and format; empty if it has none.
+
+    Parameters
+    ----------
+    geometries
+        Well-known binary per feature, in source order; may be streamed.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> layer_hash([None, b""])
+    ''
+    """
+    digest, has_any = hashlib.sha256(), False
+    for wkb in geometries:
+        place = _place(wkb) if wkb else b""
+        has_any = has_any or bool(place)
+        digest.update(struct.pack("<q", len(place)) + place)
+    return digest.hexdigest() if has_any else ""
+
+
+def _place(wkb: bytes) -> bytes:
+    geometry = read_geometry(wkb)
+    if geometry is None:
+        return wkb
+    return _sorted_millimetres(shapely.get_coordinates(geometry)).tobytes()
+
+
+def _sorted_millimetres(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    # + 0.0 turns -0.0 into 0.0, which has other bytes. A ring repeats its first vertex, and where it starts is the
+    # format's choice: so each place counts once.
+    millimetres = np.rint(points * 1000.0) + 0.0
+    return np.unique(millimetres, axis=0)

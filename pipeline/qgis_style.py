@@ -1,0 +1,215 @@
+"""How QGIS shows a review file: styles and forms, kept in the file's own ``layer_styles`` table.
+
+QGIS applies the default style of each layer when the file is opened; other programs pass the table over.
+Colours are those of Okabe and Ito, which colour-blind people can tell apart.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+OPEN_COLOUR, DECIDED_COLOUR, OLD_COLOUR = "213,94,0,255", "0,114,178,255", "110,110,110,255"
+_VERDICT_COLOURS = {"used": "0,158,115,255", "suspect": "230,159,0,255", "rejected": "204,121,167,255"}
+
+_STYLE_TABLE = """
+CREATE TABLE IF NOT EXISTS layer_styles (
+    id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, f_table_catalog TEXT(256), f_table_schema TEXT(256),
+    f_table_name TEXT(256), f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
+    useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
+    update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')))
+"""
+_REGISTER = """
+INSERT OR IGNORE INTO gpkg_contents (table_name, data_type, identifier, description, last_change, srs_id)
+VALUES ('layer_styles', 'attributes', 'layer_styles', '', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), 0)
+"""
+_STORE = """
+INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName, styleQML,
+                          styleSLD, useAsDefault, description, owner)
+VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '')
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column appears in QGIS's form: its label, and whether and how an officer fills it in."""
+
+    name: str
+    label: str
+    editable: bool = False
+    hidden: bool = False
+    words: Mapping[str, str] | None = None
+    multiline: bool = False
+
+
+def store_styles(geopackage: Path, styles: Mapping[str, str]) -> None:
+    """Put a default style for each layer into a GeoPackage.
+
+    Parameters
+    ----------
+    geopackage
+        The file, not open elsewhere; its geometry columns are called ``geom``.
+    styles
+        QML by layer name.
+    """
+    connection = sqlite3.connect(geopackage)
+    try:
+        with connection:
+            connection.execute(_STYLE_TABLE)
+            connection.execute(_REGISTER)
+            for layer, qml in styles.items():
+                connection.execute(_STORE, (layer, layer, qml, "How Post-PAI shows this layer"))
+    finally:
+        connection.close()
+
+
+def review_style(columns: Sequence[Column], sort_by: str) -> str:
+    """The features to look at: open ones in one colour, answered ones in another, numbered in order of risk.
+
+    Parameters
+    ----------
+    columns
+        The layer's columns in order, as its form shows them.
+    sort_by
+        The column that orders the attribute table.
+    """
+    decided = '"decision" IS NOT NULL AND "decision" &lt;&gt; \'\''
+    rules = [
+        _rule(decided, "answered", 0),
+        _rule("ELSE", "to look at", 1),
+    ]
+    return _qml(
+        f'<renderer-v2 type="RuleRenderer" symbollevels="0"><rules key="all">{"".join(rules)}</rules>'
+        f"<symbols>{_any_symbol('0', DECIDED_COLOUR)}{_any_symbol('1', OPEN_COLOUR)}</symbols></renderer-v2>",
+        _labels(sort_by) + _form(columns, sort_by),
+        categories="Symbology|Labeling|Fields|Forms|AttributeTable",
+    )
+
+
+def old_position_style() -> str:
+    """Where the features lay on the old map: a grey dashed outline that cannot be taken for the proposal."""
+    return _qml(
+        f'<renderer-v2 type="RuleRenderer" symbollevels="0"><rules key="all">{_rule("", "old position", 0)}</rules>'
+        f"<symbols>{_any_symbol('0', OLD_COLOUR, dashed=True)}</symbols></renderer-v2>",
+        "<readOnly>1</readOnly>",
+    )
+
+
+def control_style() -> str:
+    """Control points as arrows from the old place to the new, coloured by verdict."""
+    categories = "".join(
+        f'<category value="{verdict}" label="{verdict}" symbol="{number}" render="true"/>'
+        for number, verdict in enumerate(_VERDICT_COLOURS)
+    )
+    symbols = "".join(_arrow(str(number), colour) for number, colour in enumerate(_VERDICT_COLOURS.values()))
+    return _qml(
+        f'<renderer-v2 type="categorizedSymbol" attr="verdict" symbollevels="0"><categories>{categories}</categories>'
+        f"<symbols>{symbols}</symbols></renderer-v2>"
+    )
+
+
+def _qml(renderer: str, rest: str = "", categories: str = "Symbology") -> str:
+    head = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
+    return f'{head}\n<qgis version="3.22" styleCategories="{categories}">{renderer}{rest}</qgis>'
+
+
+def _rule(condition: str, label: str, symbol: int) -> str:
+    filtered = f" filter={_attribute(condition)}" if condition else ""
+    return f'<rule key="rule{symbol}" symbol="{symbol}" label="{label}"{filtered}/>'
+
+
+def _attribute(escaped: str) -> str:
+    return '"' + escaped.replace('"', "&quot;") + '"'
+
+
+def _any_symbol(name: str, colour: str, dashed: bool = False) -> str:
+    # Drawn by geometry generators, because one layer may hold points, lines and areas together: an area shows its
+    # outline, a line itself, a point a ring, each whatever the others are.
+    line = "if(geometry_type($geometry) = 'Polygon', boundary($geometry), "
+    line += "if(geometry_type($geometry) = 'Line', $geometry, NULL))"
+    point = "if(geometry_type($geometry) = 'Point', $geometry, NULL)"
+    drawn = _layer("SimpleLine", {"line_color": colour, "line_width": "0.7", "line_style": _dash(dashed)})
+    ring = _layer(
+        "SimpleMarker",
+        {"name": "circle", "color": "0,0,0,0", "outline_color": colour, "outline_width": "0.7", "size": "3.5"},
+    )
+    return (
+        f'<symbol type="fill" name="{name}" alpha="1" clip_to_extent="1" force_rhr="0">'
+        f"{_generated(line, 'Line', 'line', drawn, name)}{_generated(point, 'Marker', 'marker', ring, name)}</symbol>"
+    )
+
+
+def _generated(expression: str, kind: str, symbol: str, drawn: str, name: str) -> str:
+    inner = f'<symbol type="{symbol}" name="@{name}@{kind}" alpha="1" clip_to_extent="1" force_rhr="0">{drawn}</symbol>'
+    return _layer("GeometryGenerator", {"SymbolType": kind, "geometryModifier": expression}, inner)
+
+
+def _arrow(name: str, colour: str) -> str:
+    head = {"color": colour, "line_color": colour, "arrow_width": "0.3", "arrow_start_width": "0.3"}
+    head |= {"head_length": "1.2", "head_thickness": "0.9", "is_curved": "0", "head_type": "0", "is_repeated": "0"}
+    filling = _layer("SimpleFill", {"color": colour, "outline_style": "no", "style": "solid"})
+    arrow = _layer("ArrowLine", head, f'<symbol type="fill" name="@{name}@0" alpha="1">{filling}</symbol>')
+    dot = _layer("SimpleMarker", {"name": "circle", "color": colour, "outline_style": "no", "size": "1.4"})
+    # A control point that says "no shift here" has no length to draw: the dot shows it.
+    start = _layer(
+        "MarkerLine", {"placement": "firstvertex"}, f'<symbol type="marker" name="@{name}@1" alpha="1">{dot}</symbol>'
+    )
+    return f'<symbol type="line" name="{name}" alpha="1" clip_to_extent="1" force_rhr="0">{arrow}{start}</symbol>'
+
+
+def _layer(kind: str, properties: Mapping[str, str], inner: str = "") -> str:
+    props = "".join(f"<prop k={quoteattr(key)} v={quoteattr(value)}/>" for key, value in properties.items())
+    return f'<layer class="{kind}" enabled="1" locked="0" pass="0">{props}{inner}</layer>'
+
+
+def _dash(dashed: bool) -> str:
+    return "dash" if dashed else "solid"
+
+
+def _labels(column: str) -> str:
+    return (
+        '<labeling type="simple"><settings calloutType="simple">'
+        f'<text-style fieldName="{column}" fontSize="8" textColor="40,40,40,255" isExpression="0">'
+        '<text-buffer bufferDraw="1" bufferSize="0.8" bufferColor="255,255,255,255"/></text-style>'
+        '<placement placement="0" dist="1"/></settings></labeling>'
+    )
+
+
+def _form(columns: Sequence[Column], sort_by: str) -> str:
+    fields = "".join(f'<field name="{column.name}">{_widget(column)}</field>' for column in columns)
+    aliases = "".join(
+        f'<alias index="{index}" field="{column.name}" name={quoteattr(column.label)}/>'
+        for index, column in enumerate(columns)
+    )
+    editable = "".join(f'<field name="{column.name}" editable="{int(column.editable)}"/>' for column in columns)
+    shown = "".join(
+        f'<column type="field" name="{column.name}" hidden="{int(column.hidden)}" width="-1"/>' for column in columns
+    )
+    return (
+        f"<fieldConfiguration>{fields}</fieldConfiguration><aliases>{aliases}</aliases>"
+        f"<editable>{editable}</editable>"
+        f'<attributetableconfig actionWidgetStyle="dropDown" sortOrder="0" sortExpression="&quot;{sort_by}&quot;">'
+        f"<columns>{shown}</columns></attributetableconfig>"
+    )
+
+
+def _widget(column: Column) -> str:
+    if column.words is not None:
+        return f'<editWidget type="ValueMap"><config>{_choices(column.words)}</config></editWidget>'
+    if column.hidden:
+        return '<editWidget type="Hidden"><config><Option/></config></editWidget>'
+    option = f'<Option type="bool" name="IsMultiline" value="{str(column.multiline).lower()}"/>'
+    return f'<editWidget type="TextEdit"><config><Option type="Map">{option}</Option></config></editWidget>'
+
+
+def _choices(words: Mapping[str, str]) -> str:
+    not_yet = {"(not yet)": "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"}  # QGIS's own mark for NULL in a value map
+    choices = not_yet | {label: word for word, label in words.items()}
+    options = "".join(
+        f'<Option type="Map"><Option type="QString" name={quoteattr(label)} value={quoteattr(word)}/></Option>'
+        for label, word in choices.items()
+    )
+    return f'<Option type="Map"><Option type="List" name="map">{options}</Option></Option>'
