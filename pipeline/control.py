@@ -1,0 +1,150 @@
+"""The stage ``control``: read every control file, judge every point, and keep what was found.
+
+What a control file looks like is in ``control_files``, what makes a point bad in ``qa.control``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from transforms.breaks import Breaks
+
+from pipeline.break_lines import read_break_lines
+from pipeline.control_table import ControlTable, read_control
+from pipeline.control_verdicts import JudgedControl, control_reasons, judge_control_table, write_control_report
+from pipeline.storage import Migration, whole_file, write_json
+
+
+@dataclass(frozen=True)
+class ControlSummary:
+    """What the control stage found, in numbers.
+
+    ``reasons`` counts control points by reason code; ``unreadable_files`` holds a sentence for each.
+    """
+
+    files: int
+    read: int
+    used: int
+    suspect: int
+    rejected: int
+    unreadable_rows: int
+    blank_lines: int
+    pieces: int
+    shift_rms_m: float
+    reasons: dict[str, int]
+    unreadable_files: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one line."""
+        unread = f" {len(self.unreadable_files)} file(s) could not be read." if self.unreadable_files else ""
+        return (
+            f"{self.read} control points from {self.files} file(s): {self.used} used, {self.suspect} suspect, "
+            f"{self.rejected} rejected; {self.pieces} piece(s) between breaks.{unread}"
+        )
+
+
+def check_control(migration: Migration) -> ControlSummary:
+    """Judge the control of a migration and write its table, its report and its manifest.
+
+    Raises
+    ------
+    SourceError
+        If a control file or the layer of break lines that the settings name cannot be found or read.
+    ControlError
+        If there is no usable control at all.
+    """
+    settings = migration.settings.control
+    read = read_control([migration.source(file) for file in settings.files], vintage=settings.vintage)
+    judged = judge_control_table(
+        read,
+        length_warn_m=settings.length_warn_m,
+        length_reject_m=settings.length_reject_m,
+        breaks=_known_breaks(migration.source(settings.breaks), read) if settings.breaks else None,
+    )
+    with whole_file(migration.control_table) as beside:
+        pq.write_table(judged.verdicts, beside)
+    write_control_report(judged.verdicts, migration.control_report)
+    write_json(migration.control_manifest, control_manifest(judged, migration.root))
+    return summarise(judged)
+
+
+def check_control_files(
+    files: Sequence[Path], out: Path, *, length_warn_m: float = 6.5, length_reject_m: float = 10.0
+) -> ControlSummary:
+    """Judge control files and write one CSV row per control point read.
+
+    Raises
+    ------
+    SourceError
+        If a file does not exist.
+    ControlError
+        If there is no usable control at all.
+    ExportError
+        If ``out`` cannot be written.
+    """
+    judged = judge_control_table(read_control(files), length_warn_m=length_warn_m, length_reject_m=length_reject_m)
+    write_control_report(judged.verdicts, out)
+    return summarise(judged)
+
+
+def _known_breaks(path: Path, read: ControlTable) -> Breaks:
+    from transforms.breaks import Breaks
+
+    places = read.control.before
+    extent = (*places.min(axis=0).tolist(), *places.max(axis=0).tolist())
+    return Breaks.from_lines(read_break_lines(path), extent)
+
+
+def control_manifest(judged: JudgedControl, root: Path) -> dict[str, Any]:
+    """The files with form, hash, vintage and counts, and every row that could not be used."""
+    sentences = control_reasons()
+    verdict = judged.verdicts["verdict"].to_numpy()
+    number = judged.read.file_number
+    return {
+        "files": [
+            {
+                **asdict(file),
+                "path": file.path.relative_to(root) if file.path.is_relative_to(root) else file.path,
+                **{name: int(np.sum(verdict[number == k] == name)) for name in ("used", "suspect", "rejected")},
+            }
+            for k, file in enumerate(judged.read.files)
+        ],
+        "reasons": {code: sentences[code] for code in judged.reason_counts},
+        "unusable_rows": _unusable_rows(judged.read),
+    }
+
+
+def _unusable_rows(read: ControlTable) -> list[dict[str, Any]]:
+    names, sentences = read.file_names, control_reasons()
+    return [
+        {"file": str(names[k]), "row": int(read.row[k]), "reason": sentences[str(read.reason[k])]}
+        for k in np.flatnonzero(~read.usable)
+    ]
+
+
+def summarise(judged: JudgedControl) -> ControlSummary:
+    """The numbers of a judged table."""
+    read = judged.read
+    used = judged.verdicts["verdict"].to_numpy() == "used"
+    shift = (read.places[:, 2:] - read.places[:, :2])[used]
+    return ControlSummary(
+        files=len(read.files),
+        read=len(read),
+        used=judged.count("used"),
+        suspect=judged.count("suspect"),
+        rejected=judged.count("rejected"),
+        unreadable_rows=int(np.count_nonzero(~read.usable)),
+        blank_lines=sum(file.blank_lines for file in read.files),
+        pieces=judged.breaks.count,
+        shift_rms_m=float(np.sqrt(np.mean(np.sum(shift**2, axis=1)))) if len(shift) else 0.0,
+        reasons=judged.reason_counts,
+        unreadable_files=tuple(file.problem for file in read.files if file.problem),
+    )
