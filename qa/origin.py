@@ -29,8 +29,8 @@ _LEAST_CHANCE = 1e-4
 _DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
 
-_NEITHER_PRIOR = np.array([1.0, 99.0])
-"""Pseudo-counts of (neither, either): about one record in a hundred is misplaced."""
+_NEITHER_CHANCE = 0.01
+"""About one record in a hundred is misplaced; in a layer drawn freely that could not be learned."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
     expected
         The classes to expect; None where there is no base map, then date and method alone decide.
     """
-    chances = _starting_chances(signs.dated)
+    chances = np.exp(_log_of_shares(_DATE_PRIOR, signs.dated))
     place = np.zeros_like(chances)
     for _ in range(_ROUNDS):
         if expected is not None:
@@ -103,19 +103,15 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
     return Origins(chances, np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50)))
 
 
-def _starting_chances(dated: NDArray[np.int_]) -> NDArray[np.float64]:
-    either = _DATE_PRIOR / _DATE_PRIOR.sum(axis=1, keepdims=True)
-    neither = _NEITHER_PRIOR[0] / _NEITHER_PRIOR.sum()
-    return np.column_stack([either[dated] * (1 - neither), np.full(len(dated), neither)])
-
-
 def _log_of_date(dated: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:
     counts = _DATE_PRIOR.copy()
     np.add.at(counts, dated, chances[:, :2])
+    return _log_of_shares(counts, dated)
+
+
+def _log_of_shares(counts: NDArray[np.float64], dated: NDArray[np.int_]) -> NDArray[np.float64]:
     either = counts / counts.sum(axis=1, keepdims=True)
-    misplaced = _NEITHER_PRIOR + [chances[:, NEITHER].sum(), chances[:, :2].sum()]
-    neither = misplaced[0] / misplaced.sum()
-    return np.log(np.column_stack([either[dated] * (1 - neither), np.full(len(dated), neither)]))
+    return np.log(np.column_stack([either[dated] * (1 - _NEITHER_CHANCE), np.full(len(dated), _NEITHER_CHANCE)]))
 
 
 def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -47,11 +47,11 @@ REASONS = {
     "captured_on_new_map": "Its capture date is on or after the day the new map was loaded.",
     "date_contradicted": "Its capture date says one map, but it lies on the lines of the other.",
     "layer_habit": "Nothing dates it, but features of this layer captured in the same way were drawn on that map.",
-    "listed_for_shifting": "Nothing dates it; it counts as drawn on the old map because the layer is listed for shifting.",
+    "listed_for_shifting": "Nothing dates this layer; it counts as drawn on the old map because it is listed.",
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
-    "coarse_coordinates": "Its coordinates are rounded to whole tens of metres.",
+    "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
     "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
     "looks_misplaced": "It does not lie on either map as the other features of its layer do.",
     "no_geometry": "It has no geometry.",
@@ -91,8 +91,12 @@ class Evidence:
 
     def of(self, rows: NDArray[np.int_]) -> Evidence:
         """The evidence on some rows."""
-        columns = {name: getattr(self, name) for name in ("captured_on", "method", "scale")}
-        return replace(self, **{name: None if column is None else column[rows] for name, column in columns.items()})
+        return replace(
+            self,
+            captured_on=None if self.captured_on is None else self.captured_on[rows],
+            method=None if self.method is None else self.method[rows],
+            scale=None if self.scale is None else self.scale[rows],
+        )
 
     def dated(self, count: int) -> NDArray[np.int_]:
         """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
