@@ -1,0 +1,75 @@
+"""Least-squares collocation: a trend plus a shift correlated over distance, with control known to be noisy.
+
+Also called kriging or a Gaussian process. Unlike a rubber sheet it does not reproduce the noise of control,
+and it says how sure it is at every place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from .contract import Control
+from .covariance import Covariance, estimate_covariance
+from .errors import ControlError
+from .posterior import Posterior
+from .support import Support
+from .table import Table
+from .tabulated import TOLERANCE_M, Tabulated
+
+LEAST_PLACES = 5
+"""Fewer tell nothing of noise and correlation; with a covariance given, one is enough."""
+
+REACH_LENGTHS = 0.25
+"""Within a quarter of the correlation's length one control point speaks for its surroundings."""
+
+FEW = 8
+
+
+@dataclass(frozen=True)
+class Collocation(Tabulated):
+    """Collocation of one smooth piece, tabulated.
+
+    Parameters
+    ----------
+    covariance
+        The covariance used: given, or estimated from the control.
+    """
+
+    covariance: Covariance
+
+    @classmethod
+    def fit(
+        cls, control: Control, covariance: Covariance | None = None, tolerance_m: float = TOLERANCE_M
+    ) -> Self:
+        """Fit by kriging with a trend, the covariance estimated by restricted likelihood unless given.
+
+        Parameters
+        ----------
+        control
+            Control of one piece: five different places or more, or any number with a covariance.
+        covariance
+            The covariance to use, as when a small piece borrows that of all pieces.
+        tolerance_m
+            Largest deviation in metres of the table from the exact prediction.
+
+        Raises
+        ------
+        ControlError
+            If there is too little control.
+        """
+        places = len(np.unique(control.before, axis=0))
+        least = LEAST_PLACES if covariance is None else 1
+        if places < least:
+            raise ControlError(
+                f"Collocation needs control at {least} or more different places to tell shift from noise; "
+                f"{places} given. Add control or choose a simpler method."
+            )
+        covariance = covariance or estimate_covariance([control])
+        least_reach_m = REACH_LENGTHS * covariance.length_m if places < FEW else 0.0
+        support = Support.around(control.before, least_reach_m)
+        posterior = Posterior.given(control, covariance)
+        table = Table.of(posterior.at, support.covers, support.extent(), tolerance_m)
+        return cls(table, support, covariance.noise_m, covariance)

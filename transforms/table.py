@@ -1,0 +1,171 @@
+"""A field as a table: shift and standard error on a regular grid, looked up by bilinear interpolation.
+
+The cost of a place does not depend on control, and the look-up is the same arithmetic for every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, map_coordinates
+from scipy.stats import qmc
+
+from .contract import Points
+
+Source = Callable[[Points], tuple[Points, NDArray[np.float64]]]
+"""Places -> shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] there."""
+
+MOST_NODES = 600_000
+FEWEST_CELLS = 16
+SAMPLES = 60
+ROWS_AT_ONCE = 1 << 16
+"""Rows whose coordinates, results and temporaries stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Shift and standard error at the nodes of a grid.
+
+    Parameters
+    ----------
+    origin
+        ``(2,)`` easting, northing in metres of node (0, 0).
+    spacing_m
+        Distance in metres between nodes, both ways.
+    shift
+        ``(2, rows, columns)`` new minus old in metres; rows run north, NaN where nothing is known.
+    error_m
+        ``(rows, columns)`` radial standard error in metres.
+    covered
+        ``(rows - 1, columns - 1)`` cells that the field covers.
+    deviation_m
+        Largest difference in metres from the tabulated function at places tried between the nodes.
+    """
+
+    origin: NDArray[np.float64]
+    spacing_m: float
+    shift: NDArray[np.float64]
+    error_m: NDArray[np.float64]
+    covered: NDArray[np.bool_]
+    deviation_m: float
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        covers: Callable[[Points], NDArray[np.bool_]],
+        extent: NDArray[np.float64],
+        tolerance_m: float,
+    ) -> Table:
+        """Tabulate ``source`` where ``covers`` says so, finely enough for ``tolerance_m``.
+
+        Parameters
+        ----------
+        source
+            The function of place to tabulate.
+        covers
+            Which places are to be covered.
+        extent
+            Lowest easting, northing and highest easting, northing ``(4,)`` in metres.
+        tolerance_m
+            Largest deviation of the bilinear surface from ``source``; ``deviation_m`` says what was reached,
+            since the number of nodes is bounded.
+        """
+        sample = _sample(covers, extent)
+        spacing_m, deviation_m = _fine_enough(source, sample, extent, tolerance_m)
+        origin = extent[:2] - 2 * spacing_m
+        columns, rows = (np.ceil((extent[2:] - origin) / spacing_m).astype(int) + 3).tolist()
+        nodes = _nodes(origin, spacing_m, rows, columns)
+        wanted = covers(nodes).reshape(rows, columns)
+        at = np.flatnonzero(binary_dilation(wanted, np.ones((3, 3)), iterations=2))
+        shift, error_m = np.full((2, rows * columns), np.nan), np.full(rows * columns, np.nan)
+        values, error_m[at] = source(nodes[at])
+        shift[:, at] = values.T
+        shift, error_m = shift.reshape(2, rows, columns), error_m.reshape(rows, columns)
+        known = np.isfinite(shift[0])
+        return cls(origin, spacing_m, shift, error_m, _any_corner(wanted) & _all_corners(known), deviation_m)
+
+    def shift_at(self, points: Points) -> Points:
+        """New minus old ``(n, 2)`` in metres; NaN outside the table."""
+        shift = np.empty(points.shape)
+        for rows, place in self._places(points):
+            shift[rows, 0] = _looked_up(self.shift[0], place)
+            shift[rows, 1] = _looked_up(self.shift[1], place)
+        return shift
+
+    def error_at(self, points: Points) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` in metres; NaN outside the table."""
+        error_m = np.empty(len(points))
+        for rows, place in self._places(points):
+            error_m[rows] = _looked_up(self.error_m, place)
+        return error_m
+
+    def covers(self, points: Points) -> NDArray[np.bool_]:
+        """Which points lie in covered cells, ``(n,)``."""
+        covered = np.zeros(len(points), dtype=bool)
+        rows, columns = self.covered.shape
+        for part, (row, column) in self._places(points):
+            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            cell = row[inside].astype(np.intp) * columns + column[inside].astype(np.intp)
+            covered[part][inside] = self.covered.ravel()[cell]
+        return covered
+
+    def _places(self, points: Points) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Slices of ``points`` with their (row, column) in the grid, ``(2, k)``; -1 for what is not finite."""
+        for start in range(0, len(points), ROWS_AT_ONCE):
+            part = slice(start, min(start + ROWS_AT_ONCE, len(points)))
+            place = ((points[part] - self.origin) / self.spacing_m).T[::-1]
+            yield part, np.where(np.isfinite(place), place, -1.0)
+
+
+def _looked_up(grid: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray[np.float64]:
+    return map_coordinates(grid, place, order=1, mode="constant", cval=np.nan, prefilter=False)
+
+
+def _any_corner(nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return nodes[:-1, :-1] | nodes[1:, :-1] | nodes[:-1, 1:] | nodes[1:, 1:]
+
+
+def _all_corners(nodes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return nodes[:-1, :-1] & nodes[1:, :-1] & nodes[:-1, 1:] & nodes[1:, 1:]
+
+
+def _nodes(origin: NDArray[np.float64], spacing_m: float, rows: int, columns: int) -> Points:
+    north, east = np.mgrid[:rows, :columns]
+    return origin + spacing_m * np.stack([east.ravel(), north.ravel()], axis=1).astype(float)
+
+
+def _sample(covers: Callable[[Points], NDArray[np.bool_]], extent: NDArray[np.float64]) -> Points:
+    """Places spread evenly over what is covered; the same whenever the extent is."""
+    spread = qmc.Halton(2, scramble=False).random(20 * SAMPLES)
+    places = extent[:2] + spread * (extent[2:] - extent[:2])
+    return places[covers(places)][:SAMPLES]
+
+
+def _fine_enough(
+    source: Source, sample: Points, extent: NDArray[np.float64], tolerance_m: float
+) -> tuple[float, float]:
+    """The node spacing [m] at which bilinear cells keep the tolerance at the sample, and the deviation then."""
+    sides = extent[2:] - extent[:2]
+    finest = float(np.sqrt(sides.prod() / MOST_NODES))
+    spacing_m = max(float(sides.max()) / FEWEST_CELLS, finest)
+    while True:
+        deviation_m = _bend(source, sample, spacing_m)
+        if deviation_m <= tolerance_m or spacing_m <= finest:
+            return spacing_m, deviation_m
+        # A smooth bend falls with the square of the spacing; kinks fall slower and take another turn.
+        spacing_m = max(spacing_m * min(0.9 * np.sqrt(tolerance_m / deviation_m), 0.7), finest)
+
+
+def _bend(source: Source, sample: Points, spacing_m: float) -> float:
+    """Largest distance [m] between ``source`` at the middle of a cell and the mean of the cell's corners."""
+    if len(sample) == 0:
+        return 0.0
+    corners = 0.5 * spacing_m * np.array([[0, 0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
+    shift = source((sample + corners[:, None]).reshape(-1, 2))[0].reshape(5, -1, 2)
+    gap = shift[0] - shift[1:].mean(axis=0)
+    finite = np.isfinite(gap).all(axis=1)
+    return float(np.hypot(*gap[finite].T).max(initial=0.0))
