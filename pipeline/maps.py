@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,7 +32,7 @@ from transforms.contract import Points
 Extent = tuple[float, float, float, float]
 """Least easting, least northing, greatest easting, greatest northing [m]."""
 
-_STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": ["Liberation Sans", "DejaVu Sans"],
     "font.size": 8,
     "svg.fonttype": "path",
@@ -45,7 +46,7 @@ _STYLE: dict[str, Any] = {
 }
 _RASTER_DPI = 170
 _CROWDED_VERTICES = 15_000
-_HALO = [withStroke(linewidth=2.2, foreground="white")]
+_HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="white")]
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def extent_of(shapes: NDArray[np.object_], *, margin: float = 0.06) -> tuple[Ext
 
 def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, float, float]] = ()) -> bytes:
     """The corrected layer coloured by status, as SVG, with lettered marks where the close-ups are."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=7.0)
         _draw_by_status(axes, features, extent)
         for letter, easting, northing in marks:
@@ -109,7 +110,7 @@ def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, flo
 def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000) -> bytes:
     """The same as a PNG of ``width`` pixels and at most ``limit_bytes``, for metadata."""
     extent, _ = extent_of(features.after)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=width / 100, bare=True)
         _draw_by_status(axes, features, extent)
         _draw_furniture(axes, extent)
@@ -118,7 +119,7 @@ def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000
 
 def close_up(features: Features, row: int, extent: Extent, letter: str) -> bytes:
     """One place so near that a shift of two metres shows: old dashed in grey, new solid in colour; SVG."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=3.4, bare=True)
         others = _touching(features, extent, row)
         _draw_shapes(axes, features.before[others], extent, BEFORE, 0.6, dashed=True, alpha=0.45)
@@ -139,7 +140,7 @@ def shift_map(
     breaks: Iterable[Points] = (),
 ) -> bytes:
     """Arrows of the shift over the borough with the control it rests on and the breaks; SVG."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=7.0)
         _draw_shapes(axes, features.after, extent, PALE, 0.5)
         _draw_control(axes, control)
@@ -151,35 +152,46 @@ def shift_map(
 
 def close_up_extent(before: shapely.Geometry, after: shapely.Geometry) -> Extent:
     """A square window on the part of a feature that moved furthest, so sized that the move can be seen."""
-    middle, shift_m = _greatest_move(before, after)
+    ends, shift_m = _greatest_move(before, after)
+    middle = ends.mean(axis=0)
     size = max(np.ptp(shapely.get_coordinates(after), axis=0).max() * 1.4, 12.0)
     side = float(np.clip(size, 8 * shift_m, max(25 * shift_m, 45.0)))
     if size <= side:  # the whole feature fits: show it whole
-        middle = np.array(shapely.union(shapely.box(*before.bounds), shapely.box(*after.bounds)).envelope.centroid.coords[0])
+        corners = np.array([before.bounds, after.bounds]).reshape(-1, 2)
+        middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
     east, north = map(float, middle)
     return east - side / 2, north - side / 2, east + side / 2, north + side / 2
 
 
-def _greatest_move(before: shapely.Geometry, after: shapely.Geometry) -> tuple[NDArray[np.float64], float]:
-    """The middle of the longest vertex move, and its length; without equal vertices, of the centres."""
+def _greatest_move(before: shapely.Geometry, after: shapely.Geometry) -> tuple[Points, float]:
+    """Both ends ``(2, 2)`` of the longest vertex move, and its length; without equal vertices, of the centres."""
     old, new = shapely.get_coordinates(before), shapely.get_coordinates(after)
     if len(old) != len(new):
         old, new = (np.array(shapely.centroid(shape).coords) for shape in (before, after))
     length = np.hypot(*(new - old).T)
     row = int(np.argmax(length))
-    return (old[row] + new[row]) / 2, float(length[row])
+    return np.array([old[row], new[row]]), float(length[row])
 
 
 def _map_figure(extent: Extent, *, width_in: float, bare: bool = False) -> tuple[Figure, Axes]:
-    east, north = extent[2] - extent[0], extent[3] - extent[1]
-    height_in = width_in * float(np.clip(north / east, 0.45, 1.25))
-    figure = Figure(figsize=(width_in, height_in), dpi=100)
-    axes = figure.add_axes((0.005, 0.005, 0.99, 0.99) if bare else (0.065, 0.055, 0.93, 0.94))
-    axes.set_xlim(extent[0], extent[2])
-    axes.set_ylim(extent[1], extent[3])
-    axes.set_aspect("equal", adjustable="datalim")
+    left, bottom = (0.03, 0.03) if bare else (0.42, 0.28)
+    map_in = width_in - left - 0.03
+    shape = _with_shape(extent)
+    height_in = map_in * (shape[3] - shape[1]) / (shape[2] - shape[0])
+    figure = Figure(figsize=(width_in, height_in + bottom + 0.03), dpi=100)
+    whole_in = height_in + bottom + 0.03
+    axes = figure.add_axes((left / width_in, bottom / whole_in, map_in / width_in, height_in / whole_in))
+    axes.set_xlim(shape[0], shape[2])
+    axes.set_ylim(shape[1], shape[3])
     _kilometre_axes(axes, bare)
     return figure, axes
+
+
+def _with_shape(extent: Extent, *, lowest: float = 0.5, highest: float = 1.15) -> Extent:
+    """``extent`` grown about its middle until its height lies between ``lowest`` and ``highest`` of its width."""
+    width, height = extent[2] - extent[0], extent[3] - extent[1]
+    more_east, more_north = max(height / highest - width, 0.0) / 2, max(width * lowest - height, 0.0) / 2
+    return extent[0] - more_east, extent[1] - more_north, extent[2] + more_east, extent[3] + more_north
 
 
 def _kilometre_axes(axes: Axes, bare: bool) -> None:
@@ -219,7 +231,16 @@ def _draw_shapes(
         _fill(axes, shapes, colour)
     size = 9 * width * (0.5 if crowded else 1)
     face = "none" if dashed else colour
-    axes.scatter(*places.T, s=size, facecolor=face, edgecolor=colour, linewidth=0.7, alpha=alpha, rasterized=crowded)
+    axes.scatter(
+        places[:, 0],
+        places[:, 1],
+        s=size,
+        facecolor=face,
+        edgecolor=colour,
+        linewidth=0.7,
+        alpha=alpha,
+        rasterized=crowded,
+    )
 
 
 def _fill(axes: Axes, shapes: NDArray[np.object_], colour: str) -> None:
@@ -268,31 +289,40 @@ def _touching(features: Features, extent: Extent, row: int) -> NDArray[np.bool_]
 
 
 def _draw_move(axes: Axes, before: shapely.Geometry, after: shapely.Geometry, extent: Extent) -> None:
-    middle, shift_m = _greatest_move(before, after)
+    (old, new), shift_m = _greatest_move(before, after)
     if shift_m < 0.005:
         return
-    old, new = _ends_of_move(before, after)
     axes.annotate("", new, old, arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.0, "shrinkA": 0, "shrinkB": 0})
-    text = axes.annotate(f"{shift_m:.2f} m", new, (6, 6), textcoords="offset points", size=8, weight="bold")
+    right, upper = new[0] > (extent[0] + extent[2]) / 2, new[1] > (extent[1] + extent[3]) / 2
+    text = axes.annotate(
+        f"{shift_m:.2f} m",
+        new,
+        (-7 if right else 7, -7 if upper else 7),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="top" if upper else "bottom",
+        size=8,
+        weight="bold",
+        zorder=8,
+    )
     text.set_path_effects(_HALO)
 
 
-def _ends_of_move(before: shapely.Geometry, after: shapely.Geometry) -> tuple[tuple[float, float], tuple[float, float]]:
-    old, new = shapely.get_coordinates(before), shapely.get_coordinates(after)
-    if len(old) != len(new):
-        old, new = (np.array(shapely.centroid(shape).coords) for shape in (before, after))
-    row = int(np.argmax(np.hypot(*(new - old).T)))
-    return tuple(old[row]), tuple(new[row])
-
-
 def _draw_control(axes: Axes, control: ControlPlaces) -> None:
-    used = control.verdict == "used"
     crowded = len(control.verdict) > 2000
-    axes.scatter(*control.places[used].T, s=1.2, color="#8fb8d4", linewidth=0, rasterized=crowded, zorder=2)
+    used = control.places[control.verdict == "used"]
+    axes.scatter(used[:, 0], used[:, 1], s=1.2, color="#8fb8d4", linewidth=0, rasterized=crowded, zorder=2)
     for verdict, marker in (("suspect", "+"), ("rejected", "x")):
         chosen = control.places[control.verdict == verdict]
         axes.scatter(
-            *chosen.T, s=9, marker=marker, color=COLOURS["open"], linewidth=0.7, rasterized=crowded, zorder=3
+            chosen[:, 0],
+            chosen[:, 1],
+            s=9,
+            marker=marker,
+            color=COLOURS["open"],
+            linewidth=0.7,
+            rasterized=crowded,
+            zorder=3,
         )
 
 
@@ -301,7 +331,7 @@ def _draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
     if not known.any():
         return
     lengths = np.hypot(*shifts.shift[known].T)
-    times = 0.055 * (extent[2] - extent[0]) / max(float(np.quantile(lengths, 0.95)), 0.01)
+    times = 0.045 * (extent[2] - extent[0]) / max(float(np.quantile(lengths, 0.95)), 0.01)
     arrows = axes.quiver(
         *shifts.places[known].T,
         *shifts.shift[known].T,
@@ -309,16 +339,23 @@ def _draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
         scale_units="xy",
         scale=1 / times,
         color=AFTER,
-        width=0.0022,
+        width=0.0019,
         headwidth=3.6,
         headlength=4.2,
         zorder=5,
     )
     key_m = _round_length(float(lengths.max()))
-    axes.quiverkey(arrows, 0.9, 0.035, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes")
+    _clear(axes, 0.79, 0.0, 0.21, 0.065)
+    axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
+
+
+def _clear(axes: Axes, left: float, bottom: float, width: float, height: float) -> None:
+    """A white patch under what must stay legible; in shares of the axes."""
+    axes.add_patch(Rectangle((left, bottom), width, height, transform=axes.transAxes, color="white", zorder=8))
 
 
 def _draw_furniture(axes: Axes, extent: Extent) -> None:
+    _clear(axes, 0.945, 0.9, 0.05, 0.095)
     _draw_scale_bar(axes, extent)
     axes.annotate(
         "N",
@@ -329,16 +366,19 @@ def _draw_furniture(axes: Axes, extent: Extent) -> None:
         va="center",
         size=8,
         color=INK,
-        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 1, "shrinkB": 0},
-    ).set_path_effects(_HALO)
+        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 1, "shrinkB": 0, "zorder": 9},
+        zorder=9,
+    )
 
 
 def _draw_scale_bar(axes: Axes, extent: Extent) -> None:
     length_m = _round_length((extent[2] - extent[0]) / 4)
     share = length_m / np.ptp(axes.get_xlim())
-    axes.plot([0.03, 0.03 + share], [0.03, 0.03], transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt")
+    _clear(axes, 0.005, 0.005, share + 0.05, 0.075)
+    bar = ([0.025, 0.025 + share], [0.025, 0.025])
+    axes.plot(*bar, transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt", zorder=9)
     words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    axes.text(0.03, 0.042, words, transform=axes.transAxes, size=7.5, va="bottom").set_path_effects(_HALO)
+    axes.text(0.025, 0.035, words, transform=axes.transAxes, size=7.5, va="bottom", zorder=9)
 
 
 def _round_length(length_m: float) -> float:

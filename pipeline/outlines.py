@@ -49,7 +49,8 @@ def drawable(wkb: list[bytes | None]) -> NDArray[np.object_]:
     except NotImplementedError:  # one curve is enough for GEOS to refuse the whole array
         shapes = np.array([*(_shape(value) for value in wkb), None], dtype=object)[:-1]
     bounds = shapely.bounds(shapes)
-    return np.where(np.isfinite(bounds).all(axis=1), shapes, None)
+    shapes[~np.isfinite(bounds).all(axis=1)] = None
+    return shapes
 
 
 def _shape(wkb: bytes | None) -> shapely.Geometry | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+
 from pipeline.storage import Migration
 
 SETTINGS = """\
@@ -53,14 +54,17 @@ def write_layer(
     moved = np.isin(np.array(status, dtype="<U7"), ("moved", "fixed"))
     after = np.where(moved, shapely.transform(shapes, lambda xy: xy + SHIFT), shapes) if count else shapes
     _write_staged(migration, layer, shapes)
-    _write_corrected(migration, layer, after, status, run)
     _write_shifted(migration, layer, shapely.transform(shapes, lambda xy: xy + SHIFT) if count else shapes)
     _write_quality(migration, layer, status)
+    _write_corrected(migration, layer, after, status, run)
     migration.manifest(layer).write_text(json.dumps({"sha256": "0" * 64, "driver": "GPKG"}), encoding="utf-8")
 
 
 def _default_status(count: int) -> list[str]:
-    return ["open" if row % 50 == 7 else "unmoved" if row % 10 == 3 else "fixed" if row % 25 == 4 else "moved" for row in range(count)]
+    return [
+        "open" if row % 50 == 7 else "unmoved" if row % 10 == 3 else "fixed" if row % 25 == 4 else "moved"
+        for row in range(count)
+    ]
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -119,6 +123,8 @@ def _write_control(migration: Migration) -> None:
     random = np.random.default_rng(0)
     before = random.uniform((349_900, 159_900), (350_800, 160_800), (300, 2))
     after = before + SHIFT + random.normal(0, 0.2, (300, 2))
-    columns = dict(zip(("old_easting", "old_northing", "new_easting", "new_northing"), [*before.T, *after.T], strict=True))
+    columns = dict(
+        zip(("old_easting", "old_northing", "new_easting", "new_northing"), [*before.T, *after.T], strict=True)
+    )
     verdict = np.where(np.arange(300) % 40 == 0, "rejected", "used")
     _write(migration.control_table, pa.table(columns | {"verdict": verdict}))

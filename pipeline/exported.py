@@ -1,0 +1,98 @@
+"""Reading an export back before it counts: features, coordinate system, statuses and attributes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pyproj
+
+from pipeline.digest import TableDigest
+from pipeline.formats import open_batches
+from pipeline.layer_stream import OURS, LayerStream
+from pipeline.outcome import Outcome
+from pipeline.storage import Migration
+from transforms.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found on reading back."""
+
+    features: int
+    attributes_sha256: str
+
+
+def check_export(migration: Migration, outcome: Outcome, path: Path, *, exactly: bool) -> Checked:
+    """Compare a written file with what came in.
+
+    Parameters
+    ----------
+    exactly
+        Also compare every attribute value; False for formats that cannot hold them all as they came
+        (the writer's notes then say what changed).
+
+    Raises
+    ------
+    ExportError
+        If features, coordinate system, statuses or attributes differ.
+    """
+    columns = _source_columns(migration, outcome.layer.name) if exactly else []
+    with open_batches(path) as stream:
+        _check_crs(path, stream)
+        _check_columns(path, stream, columns)
+        found, statuses = TableDigest(columns), Counter[str]()
+        for batch in stream.batches:
+            found.update(batch)
+            statuses.update(batch.column("pai_status").to_pylist())
+    _check_counts(path, outcome, found.rows, statuses)
+    if exactly:
+        _check_attributes(path, _source_digest(migration, outcome.layer.name, columns), found)
+    return Checked(found.rows, found.hexdigest())
+
+
+def _source_columns(migration: Migration, layer_name: str) -> list[str]:
+    return [name for name in pq.read_schema(migration.staged(layer_name)).names if not name.startswith(OURS)]
+
+
+def _source_digest(migration: Migration, layer_name: str, columns: list[str]) -> TableDigest:
+    digest = TableDigest(columns)
+    with pq.ParquetFile(migration.staged(layer_name)) as file:
+        for batch in file.iter_batches(columns=columns):
+            digest.update(batch)
+    return digest
+
+
+def _check_crs(path: Path, stream: LayerStream) -> None:
+    found = pyproj.CRS.from_user_input(stream.info.crs_wkt) if stream.info.crs_wkt else None
+    if found is None or "British National Grid" not in found.name:
+        raise ExportError(
+            f"{path.name}: the coordinate system reads back as {found.name if found else 'none'}, not the National "
+            "Grid (EPSG:27700). Nothing was exported; please report this file."
+        )
+
+
+def _check_columns(path: Path, stream: LayerStream, columns: list[str]) -> None:
+    missing = [name for name in [*columns, "pai_status"] if name not in stream.schema.names]
+    if missing:
+        raise ExportError(f"{path.name}: column {missing[0]} is missing on reading back. Nothing was exported.")
+
+
+def _check_counts(path: Path, outcome: Outcome, features: int, statuses: Counter[str]) -> None:
+    wanted = {name: number for name, number in asdict(outcome.counts).items() if number}
+    if features != len(outcome) or dict(statuses) != wanted:
+        raise ExportError(
+            f"{path.name}: {features} features read back of {len(outcome)} ({dict(statuses)} instead of {wanted}). "
+            "Nothing was exported; check the space on the disk and run again."
+        )
+
+
+def _check_attributes(path: Path, wanted: TableDigest, found: TableDigest) -> None:
+    after = found.column_digests()
+    changed = [name for name, digest in wanted.column_digests().items() if after[name] != digest]
+    if changed:
+        raise ExportError(
+            f"{path.name}: column {changed[0]} does not read back as it came. Nothing was exported; please report it."
+        )
