@@ -20,7 +20,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.formats_recognise import recognise
 from pipeline.layer_stream import GEOMETRY, Field, LayerInfo, LayerStream, Origin, Written
+from pipeline.whole_layer import whole_layer
+from transforms.errors import ExportError
 
 __all__ = [
     "GEOMETRY",
@@ -33,6 +36,17 @@ __all__ = [
     "open_batches",
     "write_batches",
 ]
+
+WRITTEN = (".gpkg", ".shp", ".tab", ".mif", ".geojson", ".parquet", ".fgb", ".csv", ".gml", ".gdb")
+"""Suffixes of the formats that are written."""
+
+_SIDE_FILES = {
+    ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx"),
+    ".tab": (".dat", ".map", ".id", ".ind"),
+    ".mif": (".mid",),
+    ".gml": (".xsd", ".gfs"),
+    ".gpkg": (".gpkg-wal", ".gpkg-shm", ".gpkg-journal"),
+}
 
 
 def inspect(path: Path, layer: str | None = None) -> LayerInfo:
@@ -95,8 +109,22 @@ def open_batches(
     SourceError
         If the file cannot be read, or (while the batches are taken) turns out to be shorter than it declares.
     """
-    raise NotImplementedError
-    yield
+    source = recognise(path, member=layer)
+    if source.driver == "Parquet":
+        from pipeline.formats_parquet import open_parquet
+
+        opened = open_parquet(source, batch_rows=batch_rows)
+    elif source.driver in ("CSV", "XLSX"):
+        from pipeline.formats_table import Columns, open_table
+
+        asked = Columns(easting_column, northing_column, wkt_column)
+        opened = open_table(source, layer=layer, encoding=encoding, asked=asked, batch_rows=batch_rows)
+    else:
+        from pipeline.formats_gdal import open_gdal
+
+        opened = open_gdal(source, layer=layer, encoding=encoding, batch_rows=batch_rows)
+    with opened as stream:
+        yield stream
 
 
 def write_batches(
@@ -135,5 +163,27 @@ def write_batches(
     ExportError
         If the format cannot hold the layer, or the file cannot be written.
     """
-    raise NotImplementedError
+    from pipeline.formats_write import TARGETS, Passage, write_gdal
 
+    suffix = path.suffix.lower()
+    passage = Passage(schema, batches)
+    side_suffixes = _SIDE_FILES.get(suffix, ())
+    with whole_layer(path, side_suffixes) as beside:
+        if suffix == ".parquet":
+            from pipeline.formats_parquet import write_parquet
+
+            driver, notes = "Parquet", []
+            write_parquet(beside, schema, passage, crs)
+        elif suffix == ".csv":
+            from pipeline.formats_csv_write import write_csv
+
+            driver, notes = "CSV", write_csv(beside, passage)
+        elif suffix in TARGETS:
+            driver = TARGETS[suffix].driver
+            notes = write_gdal(beside, passage, crs=crs, layer=layer or path.stem, shown=path)
+        else:
+            raise ExportError(
+                f"{path} has the suffix {suffix or '(none)'}, which is not written. Use one of: {', '.join(WRITTEN)}."
+            )
+        size = sum(each.stat().st_size for each in beside.parent.rglob("*") if each.is_file())
+    return Written(path, driver, passage.features, size, tuple(notes))
