@@ -22,33 +22,18 @@ from transforms.errors import SourceError
 _BLOCK_BYTES = 16 << 20
 _HEADER_BYTES = 1 << 16
 _DELIMITERS = ",;\t|"
-_EASTING = (
-    "easting",
-    "eastings",
-    "xcoordinate",
-    "xcoord",
-    "geox",
-    "osgbx",
-    "bngx",
-    "x",
-    "e",
-    "longitude",
-    "lon",
-    "lng",
-)
-_NORTHING = (
-    "northing",
-    "northings",
-    "ycoordinate",
-    "ycoord",
-    "geoy",
-    "osgby",
-    "bngy",
-    "y",
-    "n",
-    "latitude",
-    "lat",
-    "lat",
+_PAIRS = (
+    ("easting", "northing"),
+    ("eastings", "northings"),
+    ("xcoordinate", "ycoordinate"),
+    ("xcoord", "ycoord"),
+    ("geox", "geoy"),
+    ("osgbx", "osgby"),
+    ("x", "y"),
+    ("e", "n"),
+    ("longitude", "latitude"),
+    ("lon", "lat"),
+    ("lng", "lat"),
 )
 _WKT = ("wkt", "wktgeometry", "geometrywkt", "geometry", "geom", "thegeom", "shape")
 
