@@ -34,6 +34,7 @@ class Edition:
     ids: NDArray[np.object_]
     segments: shapely.STRtree
     areas: shapely.STRtree
+    area_ids: NDArray[np.str_]
     centres: cKDTree | None
 
     @classmethod
@@ -41,13 +42,15 @@ class Edition:
         """Index ``(n,)`` geometries (null and empty ones are passed over) with their ``(n,)`` ids (None unknown)."""
         good = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
         geometries, ids = shapely.force_2d(geometries[good]), ids[good]
-        areas = geometries[shapely.get_dimensions(geometries) == 2]
+        is_area = shapely.get_dimensions(geometries) == 2
+        areas = geometries[is_area]
         centres = shapely.get_coordinates(shapely.centroid(areas))
         return cls(
             geometries,
             ids,
             shapely.STRtree(_segments(geometries)),
             shapely.STRtree(areas),
+            np.array([str(value or "") for value in ids[is_area]], dtype=str),
             cKDTree(centres) if len(centres) else None,
         )
 

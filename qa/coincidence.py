@@ -46,12 +46,7 @@ class Vertices:
     def of(cls, geometries: Geometries, most: int = MOST_VERTICES) -> Vertices:
         """At most ``most`` vertices of every geometry; null and empty ones have none."""
         points, feature = shapely.get_coordinates(geometries, return_index=True)
-        of_feature = np.bincount(feature, minlength=len(geometries))
-        first = np.cumsum(of_feature) - of_feature
-        place = np.arange(len(points)) - first[feature]
-        share = np.minimum(most / np.maximum(of_feature, 1), 1.0)[feature]
-        chosen = np.floor((place + 1) * share) > np.floor(place * share)
-        chosen &= np.isfinite(points).all(axis=1)
+        chosen = evenly_chosen(feature, len(geometries), most) & np.isfinite(points).all(axis=1)
         return cls(points[chosen], feature[chosen], len(geometries))
 
     def displaced(self, by: Points) -> Vertices:
@@ -74,6 +69,15 @@ class Vertices:
         total = np.bincount(self.feature, weights=values, minlength=self.count)
         of_feature = np.bincount(self.feature, minlength=self.count)
         return np.divide(total, of_feature, out=np.full(self.count, np.nan), where=of_feature > 0)
+
+
+def evenly_chosen(feature: NDArray[np.int_], count: int, most: int = MOST_VERTICES) -> NDArray[np.bool_]:
+    """Which of the vertices ``(m,)`` to take so that each of ``count`` features has at most ``most``, evenly."""
+    of_feature = np.bincount(feature, minlength=count)
+    first = np.cumsum(of_feature) - of_feature
+    place = np.arange(len(feature)) - first[feature]
+    share = np.minimum(most / np.maximum(of_feature, 1), 1.0)[feature]
+    return np.asarray(np.floor((place + 1) * share) > np.floor(place * share))
 
 
 def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.float64]:

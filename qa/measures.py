@@ -1,0 +1,151 @@
+"""Every measure of a layer's move, put together: old and new geometries in, one named number per feature out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from qa import completeness, relations, shape, topology
+from qa.base_maps import BaseMaps, Geometries
+from qa.coincidence import Vertices, evenly_chosen
+from qa.control_near import control_disagreement_m
+from qa.limits import Limits
+from transforms.contract import Control, Points
+
+Measures = dict[str, NDArray[Any]]
+
+_ON_A_LINE_M = 0.25
+_BESIDE_A_LINE_M = 2.0
+
+
+@dataclass(frozen=True)
+class Move:
+    """The move of one layer.
+
+    Parameters
+    ----------
+    before, after
+        ``(n,)`` geometries in two dimensions; None where there is none.
+    moved
+        ``(n,)`` whether a move is proposed.
+    """
+
+    before: Geometries
+    after: Geometries
+    moved: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+
+def measure(
+    move: Move, base: BaseMaps | None, control: Control, limits: Limits
+) -> tuple[Measures, shape.CommonVertices]:
+    """All measures of a layer, by name, each ``(n,)``; and the vertices they were taken from.
+
+    Parameters
+    ----------
+    move
+        The old and the new geometries.
+    base
+        The two editions of the base map, or None: then what depends on it is NaN.
+    control
+        The control that the fit used.
+    limits
+        The limits in force; some say what is measured (which corner is a right angle).
+    """
+    vertices = shape.CommonVertices.of(move.before, move.after)
+    places = _places(move.before)
+    measures = _shape(move, vertices, places, base, limits)
+    measures |= _topology(move)
+    measures |= {
+        "control_disagreement_m": _where_placed(places, lambda points: control_disagreement_m(points, control)),
+        "isolation_m": _where_placed(places, _isolation_m),
+    }
+    return measures | _relations(move, vertices, base), vertices
+
+
+def _shape(
+    move: Move, vertices: shape.CommonVertices, places: Points, base: BaseMaps | None, limits: Limits
+) -> Measures:
+    density = np.full(len(move), np.inf) if base is None else _where_placed(places, base.before.areas_per_ha)
+    in_town = ~(density <= limits.town_buildings_per_ha)
+    allowed = np.where(in_town, limits.distance_change_town_m, limits.distance_change_rural_m)
+    over = np.where(in_town, limits.distance_base_town_m, limits.distance_base_rural_m)
+    return {
+        "area_change_ratio": shape.area_change_ratio(move.before, move.after, limits.area_noise_m),
+        "distance_change_ratio": shape.distance_change_ratio(vertices, allowed, over),
+        "right_angle_change_deg": shape.right_angle_change_deg(vertices, limits.right_angle_deg),
+    }
+
+
+def _topology(move: Move) -> Measures:
+    return {
+        "is_valid_before": topology.is_valid(move.before),
+        "is_valid_after": topology.is_valid(move.after),
+        "part_count_before": topology.part_count(move.before),
+        "part_count_after": topology.part_count(move.after),
+        "hole_count_before": topology.hole_count(move.before),
+        "hole_count_after": topology.hole_count(move.after),
+        "vertex_count_before": topology.vertex_count(move.before),
+        "vertex_count_after": topology.vertex_count(move.after),
+        "lost_geometry": completeness.lost_geometry(move.before, move.after),
+        "changed_type": completeness.changed_type(move.before, move.after),
+    }
+
+
+def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) -> Measures:
+    nothing = np.full(len(move), np.nan)
+    measures: Measures = {
+        "base_map_disagreement_m": nothing,
+        "base_map_error_m": nothing,
+        "new_map_distance_m": nothing,
+        "line_distance_change_m": nothing.copy(),
+        "building": np.full(len(move), relations.NO_BUILDING, dtype="<U5"),
+    }
+    if base is None:
+        return measures
+    chosen = evenly_chosen(common.feature, common.count) & move.moved[common.feature]
+    chosen &= np.isfinite(common.after).all(axis=1)
+    before = Vertices(common.before[chosen], common.feature[chosen], common.count)
+    after = common.after[chosen]
+    disagreement = relations.base_map_disagreement(before, after, base)
+    measures["base_map_disagreement_m"] = disagreement.distance_m
+    measures["base_map_error_m"] = disagreement.standard_error_m
+    measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
+    points = np.flatnonzero(move.moved & (shapely.get_type_id(move.before) == 0))
+    old, new = shapely.get_coordinates(move.before[points]), shapely.get_coordinates(move.after[points])
+    measures["building"][points] = relations.building_relation(old, new, base)
+    measures["line_distance_change_m"][points] = relations.line_distance_change_m(old, new, base, _BESIDE_A_LINE_M)
+    return measures
+
+
+def _new_map_distance_m(before: Vertices, after: Points, base: BaseMaps) -> NDArray[np.float64]:
+    """How far features that lay on the lines of the old map then lie from those of the new one; NaN for others."""
+    was_on_lines = before.quantile(base.before.line_distance_m(before.points), 0.8) <= _ON_A_LINE_M
+    distance = before.quantile(base.after.line_distance_m(after), 0.8)
+    return np.where(was_on_lines, distance, np.nan)
+
+
+def _places(geometries: Geometries) -> Points:
+    west, south, east, north = shapely.bounds(geometries).T
+    return np.stack([(west + east) / 2.0, (south + north) / 2.0], axis=1)
+
+
+def _where_placed(places: Points, of: Any) -> NDArray[np.float64]:
+    result = np.full(len(places), np.nan)
+    placed = np.isfinite(places).all(axis=1)
+    result[placed] = of(places[placed])
+    return result
+
+
+def _isolation_m(places: Points) -> NDArray[np.float64]:
+    """Distance to the nearest other feature, ``(n,)``; 0 for a layer of one."""
+    if len(places) < 2:
+        return np.zeros(len(places))
+    return np.asarray(cKDTree(places).query(places, k=2)[0][:, 1])

@@ -1,0 +1,89 @@
+"""What lies in what and on what: each feature against the old map before, and against the new map after the move.
+
+The strongest evidence on a move there is: the base map shows where things went.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa.base_maps import BaseMaps
+from qa.coincidence import Vertices
+from transforms.contract import Points
+
+NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING = "none", "same", "left", "other"
+"""What became of a point in a building: it was in none, in the same, in no building now, or in another."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """How far moves differ from how the base map itself moved at the same places.
+
+    Parameters
+    ----------
+    distance_m
+        ``(n,)`` 80th percentile over the vertices of a feature; NaN where the base map tells nothing.
+    standard_error_m
+        ``(n,)`` radial standard error of what the base map tells.
+    """
+
+    distance_m: NDArray[np.float64]
+    standard_error_m: NDArray[np.float64]
+
+
+def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, within_m: float = 200.0) -> Disagreement:
+    """Compare the move of each feature with the corners that both editions of the base map show near it.
+
+    Parameters
+    ----------
+    before
+        Vertices at their old places.
+    after
+        ``(m, 2)`` where the same vertices went.
+    base
+        The two editions.
+    within_m
+        Corners further away say nothing.
+    """
+    observed = base.observed_shift(before.points)
+    difference = np.linalg.norm(after - before.points - observed.shift, axis=1)
+    tells = np.where(observed.distance_m <= within_m, 1.0, np.nan)
+    error = before.quantile(observed.standard_error_m * tells, 0.8)
+    return Disagreement(before.quantile(difference * tells, 0.8), error)
+
+
+def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[np.str_]:
+    """Whether points lie in the same building on the new map as on the old one, ``(n,)`` words.
+
+    A building without an id, or with one that the new map does not know, counts as the same as any: ids are re-issued.
+
+    Parameters
+    ----------
+    before, after
+        ``(n, 2)`` the old and the new places of the points.
+    base
+        The two editions.
+    """
+    old_ids, was_inside = _building_ids(before, base, old=True)
+    new_ids, is_inside = _building_ids(after, base, old=False)
+    moved_house = is_inside & np.isin(old_ids, base.after.area_ids) & (old_ids != new_ids) & (old_ids != "")
+    relation = np.where(is_inside, SAME_BUILDING, LEFT_BUILDING)
+    relation = np.where(moved_house, OTHER_BUILDING, relation)
+    return np.where(was_inside, relation, NO_BUILDING)
+
+
+def line_distance_change_m(before: Points, after: Points, base: BaseMaps, near_m: float) -> NDArray[np.float64]:
+    """By how much the distance of points to their nearest line changed, ``(n,)``; NaN if it was over ``near_m``."""
+    old = base.before.line_distance_m(before)
+    new = base.after.line_distance_m(after)
+    return np.where(old <= near_m, np.abs(new - old), np.nan)
+
+
+def _building_ids(points: Points, base: BaseMaps, *, old: bool) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    edition = base.before if old else base.after
+    area = edition.area_at(points)
+    ids = np.append(edition.area_ids, "")  # the last one answers for -1
+    return ids[area], area >= 0

@@ -1,0 +1,162 @@
+"""From measures and limits to one verdict for each feature, with reasons and a risk that orders the queue.
+
+The worst thing that can happen is a wrong feature accepted; a tie goes to the officer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ncx2
+
+from qa import regime as regimes
+from qa.limits import Limits
+
+Numbers = NDArray[np.float64]
+
+ACCEPT, REVIEW, LEAVE = "accept", "review", "leave"
+
+REASONS = regimes.REASONS | {
+    "layer_left": "The layer is not to be moved.",
+    "layer_check_only": "The layer is only to be looked at; nothing of it is moved.",
+    "outside_control": "Part of it lies where there is no control, so its shift would be a guess.",
+    "straddling": "It lies across a break, and its two ways of moving differ by more than the limit.",
+    "bad_coordinates": "It has coordinates that are not numbers.",
+    "geometry_type": "Its type of geometry cannot be moved.",
+    "not_moved": "It was drawn on the old map but no move is proposed.",
+    "origin_doubtful": "The chance that it was not drawn on that map, or is misplaced, is above the limit.",
+    "position_uncertain": "The chance that its new place is wrong by more than the limit is too large.",
+    "base_map_disagrees": "It moves differently from the base map beside it.",
+    "off_the_new_map": "It lay on the lines of the old map and does not lie on those of the new one.",
+    "left_its_building": "It was inside a building and is in none on the new map.",
+    "changed_building": "It was inside one building and is in another on the new map.",
+    "off_its_line": "It lay close to a line of the old map and now lies at another distance from it.",
+    "control_disagrees": "The control points near it disagree with one another.",
+    "far_from_control": "The nearest control point is further away than the limit.",
+    "long_shift": "It moves further than shifts do.",
+    "area_changed": "Its area changes by more than the limit.",
+    "distance_changed": "A distance within it changes by more than OS's limit.",
+    "right_angle_bent": "A right angle of it is bent by more than the limit.",
+    "became_invalid": "It was valid and is not any more.",
+    "parts_changed": "It has gained or lost parts or holes.",
+    "lost_geometry": "It had a geometry and has none any more.",
+    "type_changed": "Its type of geometry changed.",
+    "shared_edge_parted": "It shared an edge with a feature that goes elsewhere.",
+    "far_from_layer": "It lies far from every other feature of its layer.",
+    "invalid_before": "It was invalid before, and still is; the move changed nothing about it.",
+    "unreadable_geometry": "Its geometry could not be read, so nothing about it was measured.",
+}
+"""Every reason of a verdict, with the sentence an officer reads."""
+
+REMARKS = frozenset({"invalid_before"})
+"""Reasons that tell an officer something but send nothing to review."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The outcome for ``n`` features.
+
+    Parameters
+    ----------
+    verdict
+        ``(n,)`` ``accept``, ``review`` or ``leave``.
+    reasons
+        ``(n,)`` lists of codes of ``REASONS``; what sends a feature to review comes first.
+    wrong_chance_ratio
+        ``(n,)`` the chance that it is wrong by more than the limit.
+    risk
+        ``(n,)`` metres: that chance times how far it would then be out; the queue's order, highest first.
+    """
+
+    verdict: NDArray[np.str_]
+    reasons: list[list[str]]
+    wrong_chance_ratio: Numbers
+    risk: Numbers
+
+
+def position_wrong_chance(
+    uncertainty_m: Numbers, disagreement_m: Numbers, disagreement_error_m: Numbers, limit_m: float
+) -> Numbers:
+    """The chance ``(n,)`` that a moved feature is out by more than ``limit_m``.
+
+    The error is taken as circular normal about what the base map shows (Rice's distribution: the square of the
+    distance is a non-central chi-square of two degrees of freedom). Where the base map shows nothing, the field's own
+    uncertainty stands alone. A disagreement larger than the field's uncertainty shows that the field is less sure
+    than it says, so it replaces it.
+
+    Parameters
+    ----------
+    uncertainty_m
+        ``(n,)`` radial standard error of the field; NaN counts as certain to be wrong.
+    disagreement_m, disagreement_error_m
+        ``(n,)`` difference from the base map's own shift and its radial standard error; NaN without a base map.
+    limit_m
+        What counts as wrong.
+
+    Examples
+    --------
+    >>> nothing = np.full(2, np.nan)
+    >>> position_wrong_chance(np.array([0.2, 1.0]), nothing, nothing, 1.0).round(3).tolist()
+    [0.0, 0.368]
+    """
+    shown = np.isfinite(disagreement_m) & np.isfinite(disagreement_error_m)
+    field_variance = np.maximum(uncertainty_m, np.where(shown, disagreement_m, 0.0)) ** 2
+    base_variance = np.where(shown, disagreement_error_m, np.inf) ** 2
+    share = np.where(shown, field_variance / (field_variance + np.where(shown, base_variance, 1.0)), 1.0)
+    offset = np.where(shown, share * np.nan_to_num(disagreement_m), 0.0)
+    variance = np.where(shown, share * np.where(shown, base_variance, 0.0), field_variance)
+    per_axis = np.maximum(variance / 2.0, 1e-6)
+    chance = ncx2.sf(limit_m**2 / per_axis, 2, np.maximum(offset**2 / per_axis, 1e-12))
+    return np.where(np.isfinite(variance), chance, 1.0)
+
+
+def triage(
+    regime: NDArray[np.str_],
+    regime_reasons: list[list[str]],
+    moved: NDArray[np.bool_],
+    origin_doubt: Numbers,
+    position_doubt: Numbers,
+    would_be_out_m: Numbers,
+    findings: dict[str, NDArray[np.bool_]],
+    limits: Limits,
+) -> Verdicts:
+    """One verdict for each feature: accept what moves, leave what stays, and review whatever has a finding.
+
+    Parameters
+    ----------
+    regime, regime_reasons
+        What ``regime.classify`` said.
+    moved
+        ``(n,)`` whether a move is proposed.
+    origin_doubt, position_doubt
+        ``(n,)`` chances that the regime, or the new place, is wrong.
+    would_be_out_m
+        ``(n,)`` metres by which it would be out if the decision is wrong.
+    findings
+        Masks ``(n,)`` by code of ``REASONS``: what the measures found beyond their limits.
+    limits
+        The limits in force.
+    """
+    chance = 1.0 - (1.0 - origin_doubt) * (1.0 - np.where(moved, position_doubt, 0.0))
+    findings = findings | {
+        "origin_doubtful": (origin_doubt > limits.wrong_chance_ratio) & (regime != regimes.UNKNOWN),
+        "position_uncertain": moved & (position_doubt > limits.wrong_chance_ratio),
+    }
+    grounds = {code: mask for code, mask in findings.items() if code not in REMARKS}
+    is_doubtful = np.logical_or.reduce([np.isin(regime, (regimes.UNKNOWN, regimes.STRADDLING)), *grounds.values()])
+    verdict = np.where(is_doubtful, REVIEW, np.where(moved, ACCEPT, LEAVE))
+    weight = np.where(is_doubtful, np.maximum(chance, limits.wrong_chance_ratio), chance)
+    risk = weight * np.nan_to_num(would_be_out_m, nan=limits.shift_m)
+    return Verdicts(verdict, _reasons(findings, regime_reasons), chance, risk)
+
+
+def _reasons(findings: dict[str, NDArray[np.bool_]], regime_reasons: list[list[str]]) -> list[list[str]]:
+    found: list[list[str]] = [[] for _ in regime_reasons]
+    for code, mask in findings.items():
+        for row in np.flatnonzero(mask):
+            found[row].append(code)
+    return [
+        mine + [code for code in given if code not in mine] for mine, given in zip(found, regime_reasons, strict=True)
+    ]
