@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -72,19 +72,36 @@ def read_decisions(log: Path, layer: str) -> list[Decision]:
 
 
 def append_new(log: Path, answers: Iterable[Decision]) -> list[Decision]:
-    """Log the answers that the log does not end with already, each forced to disk; return those.
+    """Log the answers that are not in the log yet, each forced to disk; return those."""
+    new = not_yet_logged(log, answers)
+    for answer in new:
+        append_line(log, asdict(answer))
+    return new
+
+
+def not_yet_logged(log: Path, answers: Iterable[Decision]) -> list[Decision]:
+    """The answers the log does not end with.
 
     An answer counts as logged if it is the *latest* of its feature: after a change of mind the first answer may
     come again, and must count again.
     """
-    new = list(answers)
-    if not new:
-        return []
-    latest = {decision.pai_row: decision.digest for decision in read_decisions(log, new[0].layer)}
-    new = [answer for answer in new if latest.get(answer.pai_row) != answer.digest]
-    for answer in new:
-        append_line(log, asdict(answer))
-    return new
+    by_row: dict[tuple[str, int], list[Decision]] = defaultdict(list)
+    for answer in answers:
+        by_row[answer.layer, answer.pai_row].append(answer)
+    logged: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for layer in sorted({layer for layer, _ in by_row}):
+        for decision in read_decisions(log, layer):
+            logged[layer, decision.pai_row].append(decision.digest)
+    return [answer for key, saved in by_row.items() for answer in _not_at_the_end_of(logged[key], saved)]
+
+
+def _not_at_the_end_of(logged: list[str], saved: list[Decision]) -> list[Decision]:
+    # A run that was killed may have logged the first few of them.
+    digests = [answer.digest for answer in saved]
+    for known in range(len(saved), 0, -1):
+        if logged[-known:] == digests[:known]:
+            return saved[known:]
+    return saved
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,10 @@ def review_style(columns: Sequence[Column], sort_by: str) -> str:
     sort_by
         The column that orders the attribute table.
     """
-    decided = '"decision" IS NOT NULL AND "decision" &lt;&gt; \'\''
-    rules = [
-        _rule(decided, "answered", 0),
-        _rule("ELSE", "to look at", 1),
-    ]
+    answered = "coalesce(\"decision\", '') <> ''"
+    states = {"answered": (answered, DECIDED_COLOUR), "to look at": (f"not ({answered})", OPEN_COLOUR)}
     return _qml(
-        f'<renderer-v2 type="RuleRenderer" symbollevels="0"><rules key="all">{"".join(rules)}</rules>'
-        f"<symbols>{_any_symbol('0', DECIDED_COLOUR)}{_any_symbol('1', OPEN_COLOUR)}</symbols></renderer-v2>",
+        _by_state(states),
         _labels(sort_by) + _form(columns, sort_by),
         categories="Symbology|Labeling|Fields|Forms|AttributeTable",
     )
@@ -91,11 +87,7 @@ def review_style(columns: Sequence[Column], sort_by: str) -> str:
 
 def old_position_style() -> str:
     """Where the features lay on the old map: a grey dashed outline that cannot be taken for the proposal."""
-    return _qml(
-        f'<renderer-v2 type="RuleRenderer" symbollevels="0"><rules key="all">{_rule("", "old position", 0)}</rules>'
-        f"<symbols>{_any_symbol('0', OLD_COLOUR, dashed=True)}</symbols></renderer-v2>",
-        "<readOnly>1</readOnly>",
-    )
+    return _qml(_by_state({"old position": ("true", OLD_COLOUR)}, line_style="dash"), "<readOnly>1</readOnly>")
 
 
 def control_style() -> str:
@@ -116,57 +108,56 @@ def _qml(renderer: str, rest: str = "", categories: str = "Symbology") -> str:
     return f'{head}\n<qgis version="3.22" styleCategories="{categories}">{renderer}{rest}</qgis>'
 
 
-def _rule(condition: str, label: str, symbol: int) -> str:
-    filtered = f" filter={_attribute(condition)}" if condition else ""
-    return f'<rule key="rule{symbol}" symbol="{symbol}" label="{label}"{filtered}/>'
-
-
-def _attribute(escaped: str) -> str:
-    return '"' + escaped.replace('"', "&quot;") + '"'
-
-
-def _any_symbol(name: str, colour: str, dashed: bool = False) -> str:
-    # Drawn by geometry generators, because one layer may hold points, lines and areas together: an area shows its
-    # outline, a line itself, a point a ring, each whatever the others are.
-    line = "if(geometry_type($geometry) = 'Polygon', boundary($geometry), "
-    line += "if(geometry_type($geometry) = 'Line', $geometry, NULL))"
-    point = "if(geometry_type($geometry) = 'Point', $geometry, NULL)"
-    drawn = _layer("SimpleLine", {"line_color": colour, "line_width": "0.7", "line_style": _dash(dashed)})
-    ring = _layer(
-        "SimpleMarker",
-        {"name": "circle", "color": "0,0,0,0", "outline_color": colour, "outline_width": "0.7", "size": "3.5"},
-    )
+def _by_state(states: Mapping[str, tuple[str, str]], line_style: str = "solid") -> str:
+    # One layer may hold points, lines and areas together, and QGIS draws each only with a symbol of its own kind:
+    # so every state has a rule and a symbol for each kind.
+    rules: list[str] = []
+    symbols: list[str] = []
+    for label, (condition, colour) in states.items():
+        for kind, symbol in (("Point", _ring), ("Line", _line), ("Polygon", _outline)):
+            key = str(len(symbols))
+            chosen = quoteattr(f"{condition} and geometry_type($geometry) = '{kind}'")
+            rules.append(f'<rule key="rule{key}" symbol="{key}" label="{label}" filter={chosen}/>')
+            symbols.append(symbol(key, colour, line_style))
     return (
-        f'<symbol type="fill" name="{name}" alpha="1" clip_to_extent="1" force_rhr="0">'
-        f"{_generated(line, 'Line', 'line', drawn, name)}{_generated(point, 'Marker', 'marker', ring, name)}</symbol>"
+        f'<renderer-v2 type="RuleRenderer" symbollevels="0"><rules key="all">{"".join(rules)}</rules>'
+        f"<symbols>{''.join(symbols)}</symbols></renderer-v2>"
     )
 
 
-def _generated(expression: str, kind: str, symbol: str, drawn: str, name: str) -> str:
-    inner = f'<symbol type="{symbol}" name="@{name}@{kind}" alpha="1" clip_to_extent="1" force_rhr="0">{drawn}</symbol>'
-    return _layer("GeometryGenerator", {"SymbolType": kind, "geometryModifier": expression}, inner)
+def _ring(name: str, colour: str, line_style: str) -> str:
+    drawn = {"name": "circle", "color": "0,0,0,0", "outline_color": colour, "outline_width": "0.7", "size": "3.5"}
+    return _symbol("marker", name, _layer("SimpleMarker", drawn | {"outline_style": line_style}))
+
+
+def _line(name: str, colour: str, line_style: str) -> str:
+    drawn = {"line_color": colour, "line_width": "0.7", "line_style": line_style}
+    return _symbol("line", name, _layer("SimpleLine", drawn))
+
+
+def _outline(name: str, colour: str, line_style: str) -> str:
+    drawn = {"style": "no", "outline_color": colour, "outline_width": "0.7", "outline_style": line_style}
+    return _symbol("fill", name, _layer("SimpleFill", drawn))
 
 
 def _arrow(name: str, colour: str) -> str:
-    head = {"color": colour, "line_color": colour, "arrow_width": "0.3", "arrow_start_width": "0.3"}
-    head |= {"head_length": "1.2", "head_thickness": "0.9", "is_curved": "0", "head_type": "0", "is_repeated": "0"}
+    head = {"color": colour, "arrow_width": "0.3", "arrow_start_width": "0.3", "head_length": "1.2"}
+    head |= {"head_thickness": "0.9", "is_curved": "0", "head_type": "0", "is_repeated": "0"}
     filling = _layer("SimpleFill", {"color": colour, "outline_style": "no", "style": "solid"})
-    arrow = _layer("ArrowLine", head, f'<symbol type="fill" name="@{name}@0" alpha="1">{filling}</symbol>')
-    dot = _layer("SimpleMarker", {"name": "circle", "color": colour, "outline_style": "no", "size": "1.4"})
+    arrow = _layer("ArrowLine", head, _symbol("fill", f"@{name}@0", filling))
     # A control point that says "no shift here" has no length to draw: the dot shows it.
-    start = _layer(
-        "MarkerLine", {"placement": "firstvertex"}, f'<symbol type="marker" name="@{name}@1" alpha="1">{dot}</symbol>'
-    )
-    return f'<symbol type="line" name="{name}" alpha="1" clip_to_extent="1" force_rhr="0">{arrow}{start}</symbol>'
+    dot = _layer("SimpleMarker", {"name": "circle", "color": colour, "outline_style": "no", "size": "1.4"})
+    start = _layer("MarkerLine", {"placement": "firstvertex"}, _symbol("marker", f"@{name}@1", dot))
+    return _symbol("line", name, arrow + start)
+
+
+def _symbol(kind: str, name: str, layers: str) -> str:
+    return f'<symbol type="{kind}" name="{name}" alpha="1" clip_to_extent="1" force_rhr="0">{layers}</symbol>'
 
 
 def _layer(kind: str, properties: Mapping[str, str], inner: str = "") -> str:
     props = "".join(f"<prop k={quoteattr(key)} v={quoteattr(value)}/>" for key, value in properties.items())
     return f'<layer class="{kind}" enabled="1" locked="0" pass="0">{props}{inner}</layer>'
-
-
-def _dash(dashed: bool) -> str:
-    return "dash" if dashed else "solid"
 
 
 def _labels(column: str) -> str:

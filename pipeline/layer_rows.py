@@ -1,0 +1,111 @@
+"""One layer's rows as the stages before left them: the staged feature, its proposal and its verdict side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.fingerprint import feature_hash, geometry_hash
+from pipeline.storage import Migration
+from transforms.errors import ReviewError
+
+_SHIFTED_COLUMNS = ["pai_row", "pai_geometry", "moved", "shift_m", "uncertainty_m"]
+_QUALITY_COLUMNS = ["pai_row", "verdict", "reasons", "risk"]
+
+
+@dataclass(frozen=True)
+class LayerRows:
+    """The tables of one layer, row by row the same features.
+
+    ``id_column`` is the reference officers know a feature by, None if the settings name none.
+    """
+
+    staged: pa.Table
+    shifted: pa.Table
+    quality: pa.Table
+    id_column: str | None
+
+    def __len__(self) -> int:
+        return self.staged.num_rows
+
+    def reference(self, row: int) -> str:
+        """What officers call the feature; empty if it has no name or the row is gone."""
+        if self.id_column is None or not 0 <= row < len(self):
+            return ""
+        value = self.staged[self.id_column][row].as_py()
+        return "" if value is None else str(value).strip()
+
+    def before(self, row: int) -> bytes | None:
+        """The geometry as found, well-known binary; None if there is none or the row is gone."""
+        return self.staged["pai_geometry"][row].as_py() if 0 <= row < len(self) else None
+
+    def proposal(self, row: int) -> bytes | None:
+        """Where the feature would go; the old place where nothing is proposed."""
+        return self.shifted["pai_geometry"][row].as_py()
+
+    def source_hashes(self, rows: Sequence[int]) -> dict[int, str]:
+        """The hash of the source feature at each of ``rows``."""
+        columns = [name for name in self.staged.column_names if not name.startswith("pai_")]
+        chosen = self.staged.take(pa.array(rows, pa.int64()))
+        values = chosen.select(columns).to_pylist() if columns else [{} for _ in rows]
+        geometries = chosen["pai_geometry"].to_pylist()
+        return {row: feature_hash(value, wkb) for row, value, wkb in zip(rows, values, geometries, strict=True)}
+
+    def proposal_hash(self, row: int) -> str:
+        """Where the proposal lies, to the millimetre."""
+        return geometry_hash(self.proposal(row))
+
+    def verdicts(self) -> list[str]:
+        """``accept``, ``review`` or ``leave``."""
+        return [str(verdict) for verdict in self.quality["verdict"].to_pylist()]
+
+    def reasons(self) -> list[list[str]]:
+        """The codes behind each verdict."""
+        return [codes or [] for codes in self.quality["reasons"].to_pylist()]
+
+    def has_moved(self) -> list[bool]:
+        """Whether the proposal moves the feature."""
+        return [bool(moved) for moved in self.shifted["moved"].to_pylist()]
+
+    def numbers(self, table: str, column: str) -> NDArray[np.float64]:
+        """A column of ``shifted`` or ``quality`` as numbers ``(n,)``, NaN where there is none."""
+        return np.asarray(getattr(self, table)[column].cast(pa.float64()).to_numpy(), dtype=float)
+
+
+def read_layer_rows(migration: Migration, layer_name: str) -> LayerRows:
+    """Read what sources, shift and quality wrote of a layer.
+
+    Raises
+    ------
+    ReviewError
+        If a stage has not run, or the tables are not of the same features.
+    """
+    staged = _read(migration.staged(layer_name), None, layer_name, "sources")
+    shifted = _read(migration.shifted(layer_name), _SHIFTED_COLUMNS, layer_name, "shift")
+    quality = _read(migration.quality(layer_name), _QUALITY_COLUMNS, layer_name, "quality")
+    for stage, table in (("sources", staged), ("shift", shifted), ("quality", quality)):
+        _refuse_other_rows(table, staged.num_rows, layer_name, stage)
+    id_column = migration.settings.layer(layer_name).id_column
+    return LayerRows(staged, shifted, quality, id_column if id_column in staged.column_names else None)
+
+
+def _read(path: Path, columns: list[str] | None, layer: str, stage: str) -> pa.Table:
+    if not path.exists():
+        raise ReviewError(f"Layer {layer} cannot be reviewed: {path} is missing. Run the stage {stage} first.")
+    wanted: Any = columns
+    return pq.read_table(path, columns=wanted)
+
+
+def _refuse_other_rows(table: pa.Table, count: int, layer: str, stage: str) -> None:
+    if table.num_rows != count or not np.array_equal(table["pai_row"].to_numpy(), np.arange(count)):
+        raise ReviewError(
+            f"Layer {layer}: the table of stage {stage} has {table.num_rows} rows, the source {count}, or their order "
+            f"differs; every feature must be there once. Run the layer again from the stage {stage}."
+        )

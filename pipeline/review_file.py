@@ -1,0 +1,347 @@
+"""The review GeoPackage: how what is offered to officers is written, and what they saved is read.
+
+What a saved row *means* is decided in ``pipeline.answers``. Officers' files are read from a private copy, row by row
+through SQLite itself: the file is never locked, touched or given side files, one unreadable geometry does not cost
+the rows after it, and geometries keep their bytes, curves and M included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio.raw
+
+from pipeline.decisions import WORDS
+from pipeline.qgis_style import Column, control_style, old_position_style, review_style, store_styles
+from pipeline.storage import sha256, whole_file
+from pipeline.wkb_kind import WkbKind
+from transforms.errors import ReviewError
+
+OLD_POSITION, CONTROL_NEARBY = "old_position", "control_nearby"
+
+_COLUMNS = (
+    Column("fid", "fid", hidden=True),
+    Column("risk_order", "Order of risk"),
+    Column("pai_row", "Row in the source"),
+    Column("id", "Reference"),
+    Column("reasons", "Why it is here", multiline=True),
+    Column("shift_m", "Proposed shift [m]"),
+    Column("uncertainty_m", "Standard error [m]"),
+    Column("risk", "Risk", hidden=True),
+    Column("decision", "Decision", editable=True, words=WORDS),
+    Column("note", "Note", editable=True, multiline=True),
+    Column("officer", "Officer", editable=True),
+    Column("remark", "Answer to what was saved before", multiline=True),
+    Column("offer", "What was shown", hidden=True),
+)
+_NEEDED = ("pai_row", "decision", "note", "officer", "offer")
+_CONTENT = "pai_review"
+_ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One feature as it is offered to officers; geometries are well-known binary."""
+
+    row: int
+    reference: str
+    reasons: str
+    remark: str
+    shift_m: float
+    uncertainty_m: float
+    risk: float
+    before: bytes | None
+    proposal: bytes | None
+    source_hash: str
+    proposal_hash: str
+    note: str = ""
+    officer: str = ""
+
+    @property
+    def token(self) -> str:
+        """Which feature was shown and how it looked; goes with the row wherever it is copied."""
+        return f"{self.row}:{self.source_hash}:{self.proposal_hash}"
+
+
+@dataclass(frozen=True)
+class ControlNearby:
+    """Control points as lines from the old place to the new; lists of equal length."""
+
+    lines: Sequence[bytes]
+    columns: dict[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class SavedRow:
+    """One row as it was saved; ``trouble`` says why its geometry cannot be read, if so."""
+
+    fid: int
+    pai_row: object
+    reference: str
+    decision: str
+    note: str
+    officer: str
+    token: str
+    geometry: bytes | None
+    trouble: str
+
+
+@dataclass(frozen=True)
+class SavedReview:
+    """A review file as it was saved: its rows, the tokens that were offered, its hash and time."""
+
+    rows: tuple[SavedRow, ...]
+    offered: frozenset[str]
+    content: str
+    sha256: str
+    saved_at: str
+
+
+def why_busy(path: Path) -> str:
+    """A sentence if a program is at work on the file; empty if it may be read and replaced."""
+    for suffix in ("-wal", "-journal"):
+        if path.with_name(path.name + suffix).exists():
+            return (
+                f"{path} is open in QGIS or another program ({path.name}{suffix} lies beside it), so it was left as it "
+                "is. Save, close it there and run again: what was saved will be taken in then."
+            )
+    return ""
+
+
+def read_review(path: Path, layer: str) -> SavedReview | None:
+    """What officers saved; None if there is no file.
+
+    Raises
+    ------
+    ReviewError
+        If the file as a whole cannot be read: cut off, damaged, or without its layer.
+    """
+    if not path.exists():
+        return None
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            return _read_copy(copy, layer, _time_saved(path))
+    except (sqlite3.Error, OSError) as error:
+        raise ReviewError(
+            f"{path} cannot be read ({error}): it was saved half-way or is damaged. Save it again from QGIS, or delete "
+            "it to be offered the open features anew; every decision taken in before is in the log."
+        ) from None
+    except KeyError as error:
+        raise ReviewError(
+            f"{path} has no {error.args[0]}, so decisions cannot be read from it. Put the file back as it was offered, "
+            "or delete it to be offered the open features anew."
+        ) from None
+
+
+def write_review(
+    path: Path, layer: str, offers: Sequence[Offer], control: ControlNearby, may_replace: Callable[[], bool]
+) -> bool:
+    """Write the review file, whole or not at all.
+
+    Parameters
+    ----------
+    path, layer
+        The file, and the name of its first layer.
+    offers
+        The open features, the riskiest first.
+    control
+        The control points near them.
+    may_replace
+        Asked last of all: False leaves the present file in place, because somebody has saved meanwhile.
+
+    Returns
+    -------
+    bool
+        Whether the file was replaced.
+    """
+    first_fid = _unused_fid(path, layer)
+    try:
+        with whole_file(path) as beside:
+            _write_layers(beside, layer, offers, control, first_fid)
+            if not may_replace():
+                raise _SavedMeanwhileError
+    except _SavedMeanwhileError:
+        return False
+    return True
+
+
+def content_hash(offers: Sequence[Offer], control: ControlNearby) -> str:
+    """What a review file would show, without what officers write into it."""
+    digest = hashlib.sha256()
+    for offer in offers:
+        digest.update(repr((offer.token, offer.reference, offer.reasons, offer.remark)).encode())
+        digest.update(np.array([offer.shift_m, offer.uncertainty_m, offer.risk]).tobytes())
+    digest.update(repr((list(control.lines), control.columns)).encode())
+    return digest.hexdigest()
+
+
+class _SavedMeanwhileError(Exception):
+    pass
+
+
+def _time_saved(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+
+
+def _read_copy(copy: Path, layer: str, saved_at: str) -> SavedReview:
+    with _opened(copy) as connection:
+        _refuse_damage(connection)
+        columns = _columns(connection, layer)
+        for needed in _NEEDED:
+            if needed not in columns:
+                raise KeyError(f"column {needed} in layer {layer}" if columns else f"layer {layer}")
+        return SavedReview(
+            tuple(_saved_rows(connection, layer)),
+            frozenset(_texts(connection, OLD_POSITION, "offer")),
+            next(iter(_texts(connection, _CONTENT, "content")), ""),
+            sha256(copy),
+            saved_at,
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    # SQLite cannot open a file read-only that was left in write-ahead mode; on a private copy it may do as it likes.
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        yield connection
+
+
+def _refuse_damage(connection: sqlite3.Connection) -> None:
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [row["name"] for row in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
+
+
+def _texts(connection: sqlite3.Connection, table: str, column: str) -> list[str]:
+    if column not in _columns(connection, table):
+        return []
+    return [str(row[0]) for row in connection.execute(f'SELECT "{column}" FROM "{table}"')]
+
+
+def _saved_rows(connection: sqlite3.Connection, layer: str) -> Iterator[SavedRow]:
+    geometry_column = _geometry_column(connection, layer)
+    for row in connection.execute(f'SELECT rowid AS pai_rowid, * FROM "{layer}" ORDER BY rowid'):
+        values = dict(row)
+        geometry, trouble = _geometry(values.get(geometry_column))
+        yield SavedRow(
+            fid=values["pai_rowid"],
+            pai_row=values["pai_row"],
+            reference=_text(values.get("id")),
+            decision=_text(values["decision"]),
+            note=_text(values["note"]),
+            officer=_text(values["officer"]),
+            token=_text(values["offer"]),
+            geometry=geometry,
+            trouble=trouble,
+        )
+
+
+def _geometry_column(connection: sqlite3.Connection, layer: str) -> str:
+    query = "SELECT column_name FROM gpkg_geometry_columns WHERE table_name = ?"
+    found = connection.execute(query, (layer,)).fetchone()
+    if found is None:
+        raise KeyError(f"geometry column in layer {layer}")
+    return str(found[0])
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _geometry(blob: object) -> tuple[bytes | None, str]:
+    # GeoPackage 1.3, 2.1.3: "GP", version, flags, srs_id, envelope; then well-known binary.
+    if blob is None:
+        return None, ""
+    if not isinstance(blob, bytes) or len(blob) < 13 or blob[:2] != b"GP":
+        return None, "its geometry is not that of a GeoPackage"
+    envelope = _ENVELOPE_BYTES.get(blob[3] >> 1 & 7)
+    if envelope is None:
+        return None, "the header of its geometry is damaged"
+    return blob[8 + envelope :], ""
+
+
+def _unused_fid(path: Path, layer: str) -> int:
+    # QGIS addresses features by fid. If it still shows the file that is being replaced, a late save must hit no
+    # feature (QGIS then reports it) rather than another one: so a fid is never used again.
+    if not path.exists():
+        return 1
+    with tempfile.TemporaryDirectory() as folder, _opened(Path(shutil.copy(path, folder))) as connection:
+        last = connection.execute(f'SELECT max(rowid) FROM "{layer}"').fetchone()[0] or 0
+        used = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone()
+        return int(max(last, used[0] if used else 0)) + 1
+
+
+def _write_layers(path: Path, layer: str, offers: Sequence[Offer], control: ControlNearby, first_fid: int) -> None:
+    fids = range(first_fid, first_fid + len(offers))
+    _write_layer(path, layer, [offer.proposal for offer in offers], _offer_columns(offers, fids))
+    old = {
+        "fid": fids,
+        "pai_row": [offer.row for offer in offers],
+        "id": [offer.reference for offer in offers],
+        "offer": [offer.token for offer in offers],
+    }
+    _write_layer(path, OLD_POSITION, [offer.before for offer in offers], old)
+    _write_layer(path, CONTROL_NEARBY, control.lines, control.columns)
+    styles = {layer: review_style(_COLUMNS, "risk_order")}
+    store_styles(path, styles | {OLD_POSITION: old_position_style(), CONTROL_NEARBY: control_style()})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"CREATE TABLE {_CONTENT} (content TEXT)")
+        connection.execute(f"INSERT INTO {_CONTENT} VALUES (?)", (content_hash(offers, control),))
+
+
+def _offer_columns(offers: Sequence[Offer], fids: Sequence[int]) -> dict[str, Sequence[Any]]:
+    return {
+        "fid": fids,
+        "risk_order": list(range(1, len(offers) + 1)),
+        "pai_row": [offer.row for offer in offers],
+        "id": [offer.reference for offer in offers],
+        "reasons": [offer.reasons for offer in offers],
+        "shift_m": [float(offer.shift_m) for offer in offers],
+        "uncertainty_m": [float(offer.uncertainty_m) for offer in offers],
+        "risk": [float(offer.risk) for offer in offers],
+        "decision": [None] * len(offers),
+        "note": [offer.note or None for offer in offers],
+        "officer": [offer.officer or None for offer in offers],
+        "remark": [offer.remark or None for offer in offers],
+        "offer": [offer.token for offer in offers],
+    }
+
+
+_TYPES: dict[str, Any] = dict.fromkeys(("fid", "risk_order", "pai_row", "row"), np.int64) | dict.fromkeys(
+    ("shift_m", "uncertainty_m", "risk", "residual_m", "standardised_residual"), np.float64
+)
+
+
+def _write_layer(path: Path, name: str, geometries: Sequence[bytes | None], columns: dict[str, Any]) -> None:
+    kind = WkbKind.of_layer(geometries)
+    shapes = np.empty(len(geometries), dtype=object)
+    shapes[:] = [kind.fit(wkb) for wkb in geometries]
+    fields = [np.array(list(values), dtype=_TYPES.get(column, object)) for column, values in columns.items()]
+    pyogrio.raw.write(
+        path,
+        shapes,
+        fields,
+        list(columns),
+        layer=name,
+        driver="GPKG",
+        geometry_type=kind.name,
+        crs="EPSG:27700",
+    )
