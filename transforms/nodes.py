@@ -1,0 +1,157 @@
+"""Which places lie on which segments: hanging nodes, found by the million.
+
+A hanging node is a vertex of one feature in the middle of a straight edge of another. Moved apart they part; so
+the edge is given the vertex before both move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import Points
+
+NODE_TOLERANCE_M = 0.001
+"""How far from an edge a vertex still lies on it [m]: the millimetre that formats round to."""
+
+_SEGMENTS_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class PlaceIndex:
+    """Places in a grid that is wrapped onto a small table: far-away places cost nothing but a false hit.
+
+    Parameters
+    ----------
+    places
+        ``(n, 2)`` distinct places in the order of their cells [m].
+    first
+        ``(bits ** 4 + 1,)`` where each cell of the table begins in ``places``.
+    cell_m
+        Size of a cell [m].
+    bits
+        The table is ``2 ** bits`` cells wide and high.
+    """
+
+    places: Points
+    first: NDArray[np.int32]
+    cell_m: float
+    bits: int
+
+    @classmethod
+    def of(cls, places: Points, cell_m: float) -> PlaceIndex:
+        """Index ``places`` ``(n, 2)`` (repeats allowed) in cells of ``cell_m``."""
+        bits = int(np.clip(np.ceil(np.log2(len(places) + 1) / 2), 2, 12))
+        column, row = np.floor(places / cell_m).astype(np.int64).T
+        slot = _slot(row, column, bits)
+        order = np.argsort((slot << 32) | _mixed(places))
+        slot, places = slot[order], places[order]
+        new = np.ones(len(places), dtype=bool)
+        new[1:] = (places[1:] != places[:-1]).any(axis=1)
+        counts = np.bincount(slot[new], minlength=1 << (2 * bits))
+        return cls(places[new], np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), cell_m, bits)
+
+    def on_segments(
+        self, starts: Points, ends: Points, tolerance_m: float = NODE_TOLERANCE_M
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Points]:
+        """The places in the interior of segments.
+
+        Parameters
+        ----------
+        starts, ends
+            ``(m, 2)`` ends of the segments [m].
+        tolerance_m
+            How far from a segment a place may lie; places nearer than this to an end do not count.
+
+        Returns
+        -------
+        segment, fraction, place
+            ``(k,)``, ``(k,)``, ``(k, 2)``, sorted by segment and then along it.
+        """
+        found = [
+            self._on_some(starts[low : low + _SEGMENTS_AT_ONCE], ends[low : low + _SEGMENTS_AT_ONCE], tolerance_m, low)
+            for low in range(0, len(starts), _SEGMENTS_AT_ONCE)
+        ]
+        if not found:
+            return np.empty(0, np.int64), np.empty(0), np.empty((0, 2))
+        segment, fraction, place = (np.concatenate(column) for column in zip(*found, strict=True))
+        return segment, fraction, place
+
+    def _on_some(
+        self, starts: Points, ends: Points, tolerance_m: float, first_segment: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Points]:
+        segment, row, column = _cells_crossed(starts, ends, self.cell_m, tolerance_m)
+        slot = _slot(row, column, self.bits)
+        low = self.first[slot].astype(np.int64)
+        counts = self.first[slot + 1] - low
+        segment = np.repeat(segment, counts)
+        at = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
+        place = self.places[at]
+        fraction, on = _interior(starts[segment], ends[segment], place, tolerance_m)
+        segment, fraction, place, at = segment[on], fraction[on], place[on], at[on]
+        # Two cells of one segment may share a slot: each place counts once.
+        _, once = np.unique(np.stack([segment, at]), axis=1, return_index=True)
+        segment, fraction, place = segment[once], fraction[once], place[once]
+        order = np.lexsort((fraction, segment))
+        return segment[order] + first_segment, fraction[order], place[order]
+
+
+def _interior(
+    a: Points, b: Points, place: Points, tolerance_m: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Where along a-b each place lies, and whether it lies on it between the ends."""
+    east, north = (b - a).T
+    to_east, to_north = (place - a).T
+    length = np.hypot(east, north)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        along = (east * to_east + north * to_north) / length
+        across = np.abs(east * to_north - north * to_east) / length
+        on = (across <= tolerance_m) & (along > tolerance_m) & (along < length - tolerance_m)
+        return along / length, on
+
+
+def _slot(row: NDArray[np.int64], column: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    mask = (1 << bits) - 1
+    return ((row & mask) << bits) | (column & mask)
+
+
+def _mixed(places: Points) -> NDArray[np.int64]:
+    """32 bits that differ for nearly all different places: brings repeats together within a cell."""
+    bits = np.ascontiguousarray(places).view(np.uint64)
+    mixed = (bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)) ^ (bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F))
+    return (mixed >> np.uint64(32)).astype(np.int64)
+
+
+def _cells_crossed(
+    starts: Points, ends: Points, cell_m: float, margin_m: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Segment, row and column of every cell that a segment (widened by ``margin_m``) crosses."""
+    low = np.floor((np.minimum(starts, ends) - margin_m) / cell_m).astype(np.int64)
+    high = np.floor((np.maximum(starts, ends) + margin_m) / cell_m).astype(np.int64)
+    segment, row = _each_between(low[:, 1], high[:, 1])
+    left, right = _columns_in_row(starts[segment], ends[segment], row, cell_m, margin_m)
+    left, right = np.maximum(left, low[segment, 0]), np.minimum(right, high[segment, 0])
+    strip, column = _each_between(left, right)
+    return segment[strip], row[strip], column
+
+
+def _each_between(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    counts = high - low + 1
+    which = np.repeat(np.arange(len(low)), counts)
+    return which, np.arange(len(which)) + (low - (np.cumsum(counts) - counts))[which]
+
+
+def _columns_in_row(
+    a: Points, b: Points, row: NDArray[np.int64], cell_m: float, margin_m: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and last column of a row of cells that the line a-b crosses there."""
+    north = b[:, 1] - a[:, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [((row + side) * cell_m + edge - a[:, 1]) / north for side, edge in ((0, -margin_m), (1, margin_m))]
+    level = np.abs(north) <= margin_m
+    share = np.where(level, [[0.0], [1.0]], np.clip(shares, 0.0, 1.0))
+    east = a[:, 0] + share * (b[:, 0] - a[:, 0])
+    left = np.floor((east.min(axis=0) - margin_m) / cell_m).astype(np.int64)
+    return left, np.floor((east.max(axis=0) + margin_m) / cell_m).astype(np.int64)
