@@ -64,15 +64,13 @@ def local_planes(places: Points, rows: Ints, points: Points, shift: Points, weig
     return LocalPlanes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _planes(
-    places: Points, rows: Ints, points: Points, shift: Points, weight: Floats
-) -> tuple[Points, Floats, Floats]:
+def _planes(places: Points, rows: Ints, points: Points, shift: Points, weight: Floats) -> tuple[Points, Floats, Floats]:
     present = np.where(rows >= 0, weight[rows], 0.0)
     offset = points[rows] - places[:, None]
     distance = np.where(present > 0, np.hypot(*np.moveaxis(offset, 2, 0)), 0.0)
     reach = np.maximum(distance.max(axis=1, initial=0.0), 1e-3)[:, None]
     nearness = present * np.exp(-2.0 * (distance / reach) ** 2)
-    design = np.concatenate([np.ones(rows.shape + (1,)), offset / reach[:, :, None]], axis=2)
+    design = np.concatenate([np.ones((*rows.shape, 1)), offset / reach[:, :, None]], axis=2)
     coefficients, leverage = _robust_solve(design, shift[rows], nearness)
     coefficients[present.sum(axis=1) == 0] = np.nan
     return coefficients[:, 0], leverage, coefficients[:, 1:] / reach[:, :, None]

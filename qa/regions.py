@@ -43,12 +43,11 @@ class Surfaces:
     power: Floats
 
     def take(self, rows: Ints | NDArray[np.bool_]) -> Surfaces:
+        """The sums of the regions at ``rows``."""
         return Surfaces(self.normal[rows], self.moment[rows], self.power[rows])
 
     def __add__(self, other: Surfaces) -> Surfaces:
-        return Surfaces(
-            self.normal + other.normal, self.moment + other.moment, self.power + other.power
-        )
+        return Surfaces(self.normal + other.normal, self.moment + other.moment, self.power + other.power)
 
 
 @dataclass(frozen=True)
@@ -158,9 +157,7 @@ def t_log_density(misfit: Floats, variance: Floats) -> Floats:
 
 def _unique_pairs(pairs: Ints, count: int) -> tuple[Ints, Ints, Ints]:
     ordered = np.sort(pairs, axis=1)
-    key, first, inverse = np.unique(
-        ordered[:, 0] * count + ordered[:, 1], return_index=True, return_inverse=True
-    )
+    key, first, inverse = np.unique(ordered[:, 0] * count + ordered[:, 1], return_index=True, return_inverse=True)
     return np.stack([key // count, key % count], axis=1), first, inverse
 
 
@@ -185,7 +182,7 @@ def join_regions(sites: Sites, label: Ints, prior: Floats) -> Ints:
     between = label[sites.edges]
     between = between[between[:, 0] != between[:, 1]]
     pairs, _, inverse = _unique_pairs(between, count)
-    border = EDGE_COST * np.bincount(inverse, minlength=len(pairs))
+    border = np.bincount(inverse, np.full(len(between), EDGE_COST), minlength=len(pairs))
     gain = np.full(len(pairs), np.nan)
     parent = np.arange(count)
     while len(pairs):

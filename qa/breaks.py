@@ -1,0 +1,222 @@
+"""Finding breaks: the lines across which the shift jumps, from control alone.
+
+Regions of one smooth shift are found first (``qa.regions``); neighbouring regions whose shifts meet smoothly
+are welded; the borders that are left are pulled straight (``qa.break_lines``) and measured. Nothing here is
+set for one net: noise, spacing, slopes and curvatures are learnt from the control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.spatial import Delaunay, QhullError, cKDTree
+
+from qa.borders import Borders, trace_borders
+from qa.break_lines import Evidence, line_errors_m, straighten
+from qa.local_surfaces import RegionControl
+from qa.neighbours import (
+    RAYLEIGH_MEDIAN,
+    local_planes,
+    local_scale,
+    nearest_others,
+    usual_scale,
+)
+from qa.regions import Sites, find_regions, quadratic_terms
+from transforms.breaks import Breaks
+from transforms.contract import Control, Points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
+Mask = NDArray[np.bool_]
+
+LEAST_CONTROL = 24
+"""Below this no line can be told from bad control: two sides of a dozen points, twice a quadratic's terms."""
+
+LEAST_REGION = 6
+"""A smaller group is no piece of land but a cluster for the officer."""
+
+WILD_SPREADS = 10.0
+"""Shifts this many robust spreads from the median are no shifts (a lost digit) and would stretch the map."""
+
+SPOTS = 8
+"""Places along a border at which joining is weighed."""
+
+
+def find_breaks(control: Control, seed: int = 0) -> Breaks:
+    """Find the lines across which the shift jumps.
+
+    Bad control need not be removed first; the few points that agree with no region are set aside.
+
+    Parameters
+    ----------
+    control
+        Control points; rows that are not finite are passed over.
+    seed
+        Seeds the order in which points are handed between regions.
+
+    Returns
+    -------
+    Breaks
+        None where there is too little control or the shift is smooth throughout.
+    """
+    usable = usable_rows(control)
+    if usable.sum() < LEAST_CONTROL:
+        return Breaks.none()
+    kept = control.take(usable)
+    try:
+        edges = neighbour_edges(kept.before)
+    except QhullError:
+        return Breaks.none()
+    regions, agrees = _regions(kept, edges, seed)
+    if len(np.unique(regions.label)) < 2:
+        return Breaks.none()
+    return _drawn(regions)
+
+
+def usable_rows(control: Control) -> Mask:
+    """Rows ``(n,)`` that are finite, not wild, and the first at their place."""
+    usable = np.isfinite(control.before).all(axis=1) & np.isfinite(control.shift).all(axis=1)
+    if usable.any():
+        usable[usable] = ~_is_wild(control.shift[usable])
+        _, first = np.unique(control.before[usable], axis=0, return_index=True)
+        usable[np.delete(np.flatnonzero(usable), first)] = False
+    return usable
+
+
+def _is_wild(shift: Points) -> Mask:
+    off = np.hypot(*(shift - np.median(shift, axis=0)).T)
+    return off > WILD_SPREADS * max(float(np.median(off)) / RAYLEIGH_MEDIAN, 0.1)
+
+
+def neighbour_edges(points: Points) -> Ints:
+    """Rows ``(m, 2)`` of points that are neighbours in the Delaunay triangulation."""
+    starts, neighbours = Delaunay(points - points.mean(axis=0)).vertex_neighbor_vertices
+    edges = np.stack([np.repeat(np.arange(len(points)), np.diff(starts)), neighbours], axis=1)
+    return edges[edges[:, 0] < edges[:, 1]]
+
+
+def _regions(control: Control, edges: Ints, seed: int) -> tuple[RegionControl, Mask]:
+    """The control that agrees with a region, labelled by welded region."""
+    points, shift = control.before, control.shift
+    noise_m, slope = _noise_and_slope(points, shift)
+    spread = float(np.sqrt((shift**2).sum(axis=1).mean() / 2.0))
+    sites = Sites(quadratic_terms(points, points.mean(axis=0)), shift, noise_m, edges, noise_m**-2)
+    label, agrees, prior = find_regions(sites, np.array([max(spread, 0.1), *[slope] * 5]), seed=seed)
+    agrees &= np.bincount(label, agrees)[label] >= LEAST_REGION
+    if not agrees.any():
+        return RegionControl(points, shift, noise_m, np.zeros(len(points), int), prior), agrees
+    found = np.unique(label[agrees], return_inverse=True)[1]
+    ragged = RegionControl(points[agrees], shift[agrees], noise_m[agrees], found, prior)
+    welded = _weld(ragged)[found]
+    return RegionControl(ragged.points, ragged.shift, ragged.noise_m, welded, prior), agrees
+
+
+def _noise_and_slope(points: Points, shift: Points) -> tuple[Floats, float]:
+    """Noise per axis of each point, and the usual slope of the shift in metres per kilometre."""
+    near = nearest_others(points, 40)
+    planes = local_planes(points, near[:, :16], points, shift, np.ones(len(points)))
+    residual = np.hypot(*(shift - planes.shift).T) / np.sqrt(1.0 + planes.leverage)
+    steepness = np.hypot(planes.gradient[..., 0], planes.gradient[..., 1])
+    slope = 1000.0 * float(np.median(steepness)) / RAYLEIGH_MEDIAN
+    return local_scale(residual, near, usual_scale(residual)), max(slope, 1e-3)
+
+
+def _weld(regions: RegionControl) -> Ints:
+    """Number of the welded region of each region: those whose shifts meet smoothly become one.
+
+    Regions are welded best pair first, and never so that two that a jump divides end up in one.
+    """
+    count = int(regions.label.max()) + 1
+    pairs, gain = _meeting_gains(regions)
+    group = np.arange(count)
+    divided = {(int(a), int(b)) for a, b in pairs[gain <= 0]}
+    for one, two in pairs[gain > 0][np.argsort(-gain[gain > 0])]:
+        ours, theirs = np.flatnonzero(group == group[one]), np.flatnonzero(group == group[two])
+        if group[one] != group[two] and not _any_divided(ours, theirs, divided):
+            group[theirs] = group[one]
+    return np.unique(group, return_inverse=True)[1]
+
+
+def _any_divided(ours: Ints, theirs: Ints, divided: set[tuple[int, int]]) -> bool:
+    return any((min(a, b), max(a, b)) in divided for a in ours.tolist() for b in theirs.tolist())
+
+
+def _meeting_gains(regions: RegionControl) -> tuple[Ints, Floats]:
+    """Pairs of regions that meet, and the mean log evidence that the shift is smooth where they do."""
+    edges = neighbour_edges(regions.points)
+    ends = np.sort(regions.label[edges], axis=1)
+    cut = np.flatnonzero(ends[:, 0] != ends[:, 1])
+    pairs, pair = np.unique(ends[cut], axis=0, return_inverse=True)
+    middle = regions.points[edges[cut]].mean(axis=1)
+    spots = _spread_out(middle, pair.ravel())
+    one, two = pairs[pair.ravel()[spots]].T
+    gain = regions.joining_gain(middle[spots], one, two)
+    counts = np.maximum(np.bincount(pair.ravel()[spots], minlength=len(pairs)), 1)
+    return pairs, np.bincount(pair.ravel()[spots], gain, minlength=len(pairs)) / counts
+
+
+def _spread_out(middle: Points, pair: Ints) -> Ints:
+    """Up to ``SPOTS`` rows of each pair, evenly along the border (sorted by easting plus northing)."""
+    order = np.lexsort((middle.sum(axis=1), pair))
+    size = np.bincount(pair)
+    rank = np.arange(len(pair)) - np.repeat(np.cumsum(size) - size, size)
+    whole = size[pair[order]]
+    share = np.minimum(SPOTS, whole)
+    return order[(rank * share) // whole != ((rank - 1) * share) // whole]
+
+
+def _drawn(regions: RegionControl) -> Breaks:
+    """The borders between regions as straightened, measured lines."""
+    step_m = float(np.sqrt(np.prod(np.ptp(regions.points, axis=0)) / len(regions.points)))
+    ring, ring_label = _ring(regions, step_m)
+    sites, label = np.concatenate([regions.points, ring]), np.concatenate([regions.label, ring_label])
+    ragged = trace_borders(sites, label, step_m)
+    evidence = Evidence(regions.points, regions.label, _scores(regions))
+    straight = straighten(ragged, evidence)
+    half_width_m = 2.0 * line_errors_m(straight, evidence)
+    jump_m = _jumps(straight, regions)
+    count = int(regions.label.max()) + 1
+    return Breaks(straight.lines(), straight.left, straight.right, jump_m, half_width_m, count)
+
+
+def _ring(regions: RegionControl, step_m: float) -> tuple[Points, Ints]:
+    """Sites around all control, labelled as the control nearest to them: borders run on to the edge."""
+    low = regions.points.min(axis=0) - 3.0 * step_m
+    high = regions.points.max(axis=0) + 3.0 * step_m
+    east, north = (np.linspace(low[k], high[k], int((high - low)[k] / step_m) + 2) for k in (0, 1))
+    sides = [np.stack([east, np.full(len(east), edge)], axis=1) for edge in (low[1], high[1])]
+    sides += [np.stack([np.full(len(north) - 2, edge), north[1:-1]], axis=1) for edge in (low[0], high[0])]
+    ring = np.concatenate(sides)
+    return ring, regions.label[nearest_control(regions.points, ring)]
+
+
+def nearest_control(points: Points, places: Points) -> Ints:
+    """Row ``(m,)`` of the control point nearest to each place."""
+    return cKDTree(points).query(places)[1]
+
+
+def _scores(regions: RegionControl) -> sparse.csr_matrix:
+    """How well each point fits its own region and those within three neighbours of it, ``(n, regions)``."""
+    edges, count = neighbour_edges(regions.points), len(regions.points)
+    one_way = sparse.csr_matrix((np.ones(len(edges)), edges.T), (count, count))
+    member = sparse.csr_matrix((np.ones(count), (np.arange(count), regions.label)))
+    reached = member
+    for _ in range(3):
+        reached = (reached + one_way @ reached + one_way.T @ reached).sign()
+    several = np.diff(reached.indptr) > 1
+    asked = sparse.diags(several.astype(float)) @ reached
+    asked.eliminate_zeros()
+    asked = asked.tocoo()
+    return sparse.csr_matrix((regions.score(asked.row, asked.col), (asked.row, asked.col)), asked.shape)
+
+
+def _jumps(borders: Borders, regions: RegionControl) -> Floats:
+    """Mean length in metres of the jump across each line."""
+    chain = np.repeat(np.arange(len(borders.chains)), [len(nodes) for nodes in borders.chains])
+    places = borders.nodes[np.concatenate(borders.chains)]
+    left, _ = regions.predict(places, borders.left[chain])
+    right, _ = regions.predict(places, borders.right[chain])
+    return np.bincount(chain, np.hypot(*(left - right).T)) / np.bincount(chain)

@@ -1,0 +1,371 @@
+"""Breaks: lines across which the shift jumps, and the pieces of land between them.
+
+Finding breaks is the matter of ``qa.breaks``; here is the plain geometry: which piece a place lies in, how far
+the nearest break is, and where it is uncertain on which side of a break a place lies. A raster answers for
+most places; only those near a line are tested exactly, so that millions of places take seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from .contract import Points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
+
+CELLS = 2000
+"""Cells along the longer side of the raster: about 10 m for a borough."""
+
+FINEST_CELL_M = 2.0
+DEFAULT_HALF_WIDTH_M = 0.0
+MATCHING_M = 0.5
+"""Two segments this equally near are told apart by the angle at which they see the place."""
+
+BATCH = 200_000
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """Lines across which the shift jumps, each with the piece on its left and on its right.
+
+    Parameters
+    ----------
+    lines
+        Polylines ``(k, 2)``, easting and northing in metres.
+    left, right
+        ``(m,)`` the piece on either side of each line, seen along it.
+    jump_m
+        ``(m,)`` mean length of the jump across each line in metres; NaN where nobody measured it.
+    half_width_m
+        ``(m,)`` how far from the line, in metres, a place may yet lie on the other side of the real break.
+    count
+        Number of pieces; one without breaks.
+    """
+
+    lines: tuple[Points, ...]
+    left: Ints
+    right: Ints
+    jump_m: Floats
+    half_width_m: Floats
+    count: int
+
+    @classmethod
+    def none(cls) -> Breaks:
+        """No breaks: one piece, everywhere.
+
+        Examples
+        --------
+        >>> Breaks.none().piece(np.array([[400000.0, 300000.0]]))
+        array([0])
+        """
+        return cls((), np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0), 1)
+
+    @classmethod
+    def from_lines(cls, lines: Sequence[Points], extent: Sequence[float]) -> Breaks:
+        """Breaks given as lines, the pieces being the areas they close off.
+
+        Ends that miss another line by less than a cell of the raster (a 2,000th of the extent) close all the
+        same; a line that closes nothing off has the same piece on both sides and changes nothing.
+
+        Parameters
+        ----------
+        lines
+            Polylines ``(k, 2)``, easting and northing in metres.
+        extent
+            Lowest easting, northing and highest easting, northing of the land in question.
+        """
+        kept = tuple(np.asarray(line, dtype=float)[:, :2] for line in lines if len(line) > 1)
+        if not kept:
+            return cls.none()
+        unknown = np.full(len(kept), np.nan)
+        raster = _Raster.around(kept, np.asarray(extent, dtype=float), margin=0)
+        left, right = (_area_beside(kept, raster, side) for side in (1.0, -1.0))
+        numbers, sides = np.unique(np.concatenate([left, right]), return_inverse=True)
+        left, right = sides[: len(kept)], sides[len(kept) :]
+        return cls(kept, left, right, unknown, np.zeros(len(kept)), len(numbers))
+
+    def piece(self, points: Points) -> Ints:
+        """The piece ``(n,)`` that each point lies in, counted from 0; 0 for places that are not finite."""
+        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        if not self.lines or len(points) == 0:
+            return np.zeros(len(points), dtype=int)
+        row, column = self._raster.cells(points)
+        number = self._piece_of_cell[row, column].astype(int)
+        exact = np.flatnonzero((number < 0) & np.isfinite(points).all(axis=1))
+        number[exact] = self._exact_piece(points[exact])
+        return np.maximum(number, 0)
+
+    def distance_m(self, points: Points) -> Floats:
+        """Distance ``(n,)`` in metres to the nearest break: exact within a few cells, then to a cell's width.
+
+        Infinite without breaks and for places that are not finite.
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        distance = np.full(len(points), np.inf)
+        if not self.lines:
+            return distance
+        finite = np.isfinite(points).all(axis=1)
+        distance[finite] = self._coarse_distance(points[finite])
+        near = np.flatnonzero(distance < 2.0 * self._raster.cell_m)
+        distance[near] = self._nearest(points[near])[1]
+        return distance
+
+    def ambiguous(self, points: Points) -> NDArray[np.bool_]:
+        """Whether the real break may run on the other side of each point, ``(n,)``."""
+        return self.other_piece(points)[1] < 1.0
+
+    def other_piece(self, points: Points) -> tuple[Ints, Floats]:
+        """The piece across the nearest break, and the distance to it in half-widths.
+
+        Returns
+        -------
+        piece
+            ``(n,)`` the piece across the nearest line; the own piece where no line is within its half-width.
+        offset
+            ``(n,)`` distance over the line's half-width; infinite where no line is that near.
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        own, offset = self.piece(points), np.full(len(points), np.inf)
+        across = own.copy()
+        if not self.lines:
+            return across, offset
+        widest = float(self.half_width_m.max())
+        near = np.flatnonzero(self.distance_m(points) <= widest)
+        segment, distance = self._nearest(points[near])
+        line = self._segments.line[segment]
+        half_width = self.half_width_m[line]
+        close = distance < half_width
+        rows, line = near[close], line[close]
+        offset[rows] = distance[close] / half_width[close]
+        across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
+        return across, offset
+
+    def to_arrays(self) -> dict[str, NDArray[np.generic]]:
+        """Plain arrays from which ``from_arrays`` makes the same breaks, for files."""
+        return {
+            "vertices": np.concatenate(self.lines) if self.lines else np.empty((0, 2)),
+            "vertex_counts": np.array([len(line) for line in self.lines], dtype=int),
+            "left": self.left,
+            "right": self.right,
+            "jump_m": self.jump_m,
+            "half_width_m": self.half_width_m,
+            "count": np.array(self.count),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Breaks:
+        """The breaks that ``to_arrays`` described."""
+        ends = np.cumsum(arrays["vertex_counts"].astype(int))
+        vertices = arrays["vertices"].astype(float)
+        lines = tuple(np.split(vertices, ends[:-1])) if len(ends) else ()
+        left, right = arrays["left"].astype(int), arrays["right"].astype(int)
+        jump_m, half_width_m = arrays["jump_m"].astype(float), arrays["half_width_m"].astype(float)
+        return cls(lines, left, right, jump_m, half_width_m, int(arrays["count"].astype(int)))
+
+    @cached_property
+    def _segments(self) -> _Segments:
+        return _Segments.of(self.lines)
+
+    @cached_property
+    def _raster(self) -> _Raster:
+        vertices = np.concatenate(self.lines)
+        return _Raster.around(self.lines, np.concatenate([vertices.min(axis=0), vertices.max(axis=0)]), margin=3)
+
+    @cached_property
+    def _piece_of_cell(self) -> NDArray[np.int32]:
+        """The piece of each cell of the raster; -1 in cells near a line."""
+        raster = self._raster
+        area = raster.areas
+        beside = np.argwhere(ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & (area > 0))
+        piece = self._exact_piece(raster.centres(beside))
+        number = area[tuple(beside.T)]
+        lowest, highest = np.full((2, area.max() + 1), -1, dtype=np.int32)
+        lowest[number], highest[number] = self.count, -1
+        np.minimum.at(lowest, number, piece)
+        np.maximum.at(highest, number, piece)
+        # Where a line ends in the open, one area reaches round its end: there each cell is asked by itself.
+        filled = np.where(lowest == highest, lowest, -1)[area]
+        loose = np.argwhere((lowest != highest)[area])
+        filled[tuple(loose.T)] = self._exact_piece(raster.centres(loose))
+        return filled
+
+    @cached_property
+    def _distance_of_node(self) -> Floats:
+        """Distance in metres from the raster's cell centres to the nearest line."""
+        return ndimage.distance_transform_edt(~self._raster.on_line) * self._raster.cell_m
+
+    def _coarse_distance(self, points: Points) -> Floats:
+        raster = self._raster
+        place = (points - raster.origin) / raster.cell_m - 0.5
+        inside = np.clip(place, 0.0, np.array(raster.on_line.shape[::-1]) - 1.0)
+        beyond = np.hypot(*((place - inside) * raster.cell_m).T)
+        looked_up = ndimage.map_coordinates(self._distance_of_node, inside[:, ::-1].T, order=1, mode="nearest")
+        return looked_up + beyond
+
+    def _exact_piece(self, points: Points) -> Ints:
+        segment, _ = self._nearest(points)
+        line = self._segments.line[segment]
+        return np.where(self._segments.is_left(segment, points), self.left[line], self.right[line])
+
+    def _nearest(self, points: Points) -> tuple[Ints, Floats]:
+        """The nearest segment and its distance in metres, in batches to keep memory flat."""
+        parts = [self._segments.nearest(points[i : i + BATCH]) for i in range(0, len(points), BATCH)]
+        if not parts:
+            return np.empty(0, int), np.empty(0)
+        segment, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return segment, distance
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """The straight segments of all lines, cut to an even length so that a tree of their middles finds the nearest.
+
+    Parameters
+    ----------
+    start, end
+        ``(s, 2)`` metres.
+    line
+        ``(s,)`` the line each belongs to.
+    """
+
+    start: Points
+    end: Points
+    line: Ints
+
+    @classmethod
+    def of(cls, lines: Sequence[Points]) -> _Segments:
+        start = np.concatenate([line[:-1] for line in lines])
+        end = np.concatenate([line[1:] for line in lines])
+        number = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
+        length = np.hypot(*(end - start).T)
+        kept = length > 0
+        start, end, number, length = start[kept], end[kept], number[kept], length[kept]
+        parts = np.ceil(length / max(np.median(length), length.sum() / 50_000)).astype(int)
+        step = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+        share = (step / np.repeat(parts, parts))[:, None]
+        next_share = ((step + 1) / np.repeat(parts, parts))[:, None]
+        whole, base = np.repeat(end - start, parts, axis=0), np.repeat(start, parts, axis=0)
+        return cls(base + share * whole, base + next_share * whole, np.repeat(number, parts))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree((self.start + self.end) / 2.0)
+
+    @cached_property
+    def _half_length(self) -> float:
+        return float(np.hypot(*(self.end - self.start).T).max() / 2.0)
+
+    def nearest(self, points: Points, candidates: int = 8) -> tuple[Ints, Floats]:
+        """The nearest segment ``(n,)`` and its distance; of equally near ones that seen most from the side."""
+        have = min(candidates, len(self.start))
+        away, rows = self._tree.query(points, k=np.arange(1, have + 1), workers=-1)
+        segment, distance = self._best(points, rows)
+        # A segment whose middle lies beyond the last candidate may still be nearer when the segments are long.
+        unsure = np.flatnonzero((away[:, -1] - self._half_length < distance) & (have < len(self.start)))
+        if len(unsure):
+            segment[unsure], distance[unsure] = self.nearest(points[unsure], 4 * candidates)
+        return segment, distance
+
+    def _best(self, points: Points, rows: Ints) -> tuple[Ints, Floats]:
+        start, along = self.start[rows], self.end[rows] - self.start[rows]
+        offset = points[:, None] - start
+        length = np.hypot(along[..., 0], along[..., 1])
+        share = np.clip((offset * along).sum(axis=2) / length**2, 0.0, 1.0)
+        distance = np.linalg.norm(offset - share[..., None] * along, axis=2)
+        sideways = np.abs(along[..., 0] * offset[..., 1] - along[..., 1] * offset[..., 0]) / length
+        tied = distance <= distance.min(axis=1, keepdims=True) + 1e-6
+        choice = np.where(tied, sideways, -1.0).argmax(axis=1)
+        each = np.arange(len(points))
+        return rows[each, choice], distance[each, choice]
+
+    def is_left(self, segment: Ints, points: Points) -> NDArray[np.bool_]:
+        """Whether each point lies to the left of its segment."""
+        along, offset = self.end[segment] - self.start[segment], points - self.start[segment]
+        return along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0] > 0
+
+
+@dataclass(frozen=True)
+class _Raster:
+    """A grid over the lines.
+
+    Parameters
+    ----------
+    origin
+        ``(2,)`` south-west corner, metres.
+    cell_m
+        Side of a cell.
+    on_line
+        ``(rows, columns)`` whether a line passes through the cell; rows run north.
+    """
+
+    origin: Points
+    cell_m: float
+    on_line: NDArray[np.bool_]
+
+    @classmethod
+    def around(cls, lines: Sequence[Points], extent: Floats, margin: int) -> _Raster:
+        low, high = extent[:2], extent[2:]
+        cell_m = max(float((high - low).max()) / CELLS, FINEST_CELL_M)
+        origin = low - margin * cell_m
+        columns, rows = np.ceil((high - low) / cell_m).astype(int) + 2 * margin + 1
+        dense = _dense(lines, cell_m / 4.0)
+        within = ((dense >= origin) & (dense < origin + cell_m * np.array([columns, rows]))).all(axis=1)
+        on_line = np.zeros((rows, columns), dtype=bool)
+        on_line[_cells(dense[within], origin, cell_m, on_line.shape)] = True
+        return cls(origin, cell_m, on_line)
+
+    @cached_property
+    def near_line(self) -> NDArray[np.bool_]:
+        """Cells on a line and those that touch one."""
+        return ndimage.binary_dilation(self.on_line, np.ones((3, 3)))
+
+    @cached_property
+    def areas(self) -> NDArray[np.int32]:
+        """Areas that the lines close off, numbered from 1; 0 near the lines."""
+        return ndimage.label(~self.near_line)[0]
+
+    def cells(self, points: Points) -> tuple[Ints, Ints]:
+        """Row and column of each point's cell, the nearest one for points outside."""
+        return _cells(points, self.origin, self.cell_m, self.on_line.shape)
+
+    def centres(self, cell: Ints) -> Points:
+        """The middles of cells given by row and column."""
+        return self.origin + (cell[:, ::-1] + 0.5) * self.cell_m
+
+
+def _cells(points: Points, origin: Points, cell_m: float, shape: tuple[int, ...]) -> tuple[Ints, Ints]:
+    place = np.nan_to_num((points - origin) / cell_m, nan=0.0, posinf=0.0, neginf=0.0)
+    column = np.clip(place[:, 0], 0, shape[1] - 1).astype(int)
+    row = np.clip(place[:, 1], 0, shape[0] - 1).astype(int)
+    return row, column
+
+
+def _dense(lines: Sequence[Points], step_m: float) -> Points:
+    """Points along all lines, at most ``step_m`` apart."""
+    start = np.concatenate([line[:-1] for line in lines])
+    whole = np.concatenate([line[1:] for line in lines]) - start
+    parts = np.ceil(np.hypot(*whole.T) / step_m).astype(int) + 1
+    step = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    share = step / np.maximum(np.repeat(parts, parts) - 1, 1)
+    return np.repeat(start, parts, axis=0) + share[:, None] * np.repeat(whole, parts, axis=0)
+
+
+def _area_beside(lines: Sequence[Points], raster: _Raster, side: float) -> Ints:
+    """The area that most of each line has on its left (``side`` 1) or right (-1)."""
+    found = np.zeros(len(lines), dtype=int)
+    for number, line in enumerate(lines):
+        dense = _dense([line], raster.cell_m)
+        along = np.gradient(dense, axis=0)
+        along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
+        beside = dense + side * 3.0 * raster.cell_m * np.stack([-along[:, 1], along[:, 0]], axis=1)
+        votes = raster.areas[raster.cells(beside)]
+        found[number] = np.bincount(votes[votes > 0], minlength=1).argmax()
+    return found
