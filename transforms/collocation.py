@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .contract import Control
+from .contract import Control, Points
 from .covariance import Covariance, estimate_covariance
 from .errors import ControlError
+from .one_piece import OnePiece
 from .posterior import Posterior
 from .support import Support
 from .table import Table
@@ -29,21 +31,23 @@ FEW = 8
 
 
 @dataclass(frozen=True)
-class Collocation(Tabulated):
-    """Collocation of one smooth piece, tabulated.
+class Kriging(OnePiece):
+    """Collocation evaluated exactly at each place: for hold-out and as the source of a table.
+
+    Its last bits may depend on the other rows of a call, so it is not handed out as a shift field.
 
     Parameters
     ----------
-    covariance
-        The covariance used: given, or estimated from the control.
+    posterior
+        The prediction given control.
     """
 
-    covariance: Covariance
+    posterior: Posterior
+    support: Support
+    noise_m: float
 
     @classmethod
-    def fit(
-        cls, control: Control, covariance: Covariance | None = None, tolerance_m: float = TOLERANCE_M
-    ) -> Self:
+    def fit(cls, control: Control, covariance: Covariance | None = None) -> Self:
         """Fit by kriging with a trend, the covariance estimated by restricted likelihood unless given.
 
         Parameters
@@ -52,8 +56,6 @@ class Collocation(Tabulated):
             Control of one piece: five different places or more, or any number with a covariance.
         covariance
             The covariance to use, as when a small piece borrows that of all pieces.
-        tolerance_m
-            Largest deviation in metres of the table from the exact prediction.
 
         Raises
         ------
@@ -70,6 +72,51 @@ class Collocation(Tabulated):
         covariance = covariance or estimate_covariance([control])
         least_reach_m = REACH_LENGTHS * covariance.length_m if places < FEW else 0.0
         support = Support.around(control.before, least_reach_m)
-        posterior = Posterior.given(control, covariance)
-        table = Table.of(posterior.at, support.covers, support.extent(), tolerance_m)
-        return cls(table, support, covariance.noise_m, covariance)
+        return cls(Posterior.given(control, covariance), support, covariance.noise_m)
+
+    def shift_at(self, points: Points) -> Points:
+        """New minus old ``(n, 2)`` in metres."""
+        return self.posterior.at(points)[0]
+
+    def error_at(self, points: Points) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` in metres of the field, noise of control left out."""
+        return self.posterior.at(points)[1]
+
+
+@dataclass(frozen=True)
+class Collocation(Tabulated):
+    """Collocation of one smooth piece, tabulated.
+
+    Parameters
+    ----------
+    covariance
+        The covariance used: given, or estimated from the control.
+
+    Examples
+    --------
+    >>> before = np.array([[e, n] for e in range(0, 500, 100) for n in range(0, 500, 100)], dtype=float)
+    >>> Collocation.fit(Control(before, before + 2.0))(np.array([[210.0, 330.0]])).round(3)
+    array([[212., 332.]])
+    """
+
+    covariance: Covariance
+
+    @classmethod
+    def fit(cls, control: Control, covariance: Covariance | None = None, tolerance_m: float = TOLERANCE_M) -> Self:
+        """Fit as ``Kriging.fit`` does, and tabulate.
+
+        Parameters
+        ----------
+        control, covariance
+            As for ``Kriging.fit``.
+        tolerance_m
+            Largest deviation in metres of the table from the exact prediction.
+
+        Raises
+        ------
+        ControlError
+            If there is too little control.
+        """
+        exact = Kriging.fit(control, covariance)
+        table = Table.of(exact.posterior.at, exact.covers, exact.support.extent(), tolerance_m)
+        return cls(table, exact.support, exact.noise_m, exact.posterior.covariance)

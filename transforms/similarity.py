@@ -25,8 +25,8 @@ class Similarity(Trend):
     --------
     >>> before = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
     >>> turned = np.stack([-before[:, 1], before[:, 0]], axis=1)
-    >>> Similarity.fit(Control(before, turned))(np.array([[10.0, 0.0]])).round(6)
-    array([[ 0., 10.]])
+    >>> Similarity.fit(Control(before, turned))(np.array([[10.0, 5.0]])).round(6)
+    array([[-5., 10.]])
     """
 
     @classmethod
@@ -62,9 +62,7 @@ class Similarity(Trend):
         return [np.ones(len(unit)), unit[:, 0], unit[:, 1]]
 
 
-def _helmert(
-    centred: Points, shift: Points, spread: float, middle: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _helmert(centred: Points, shift: Points, spread: float, middle: NDArray[np.float64]) -> NDArray[np.float64]:
     scale = float((centred * shift).sum()) / spread
     turn = float((centred[:, 0] * shift[:, 1] - centred[:, 1] * shift[:, 0]).sum()) / spread
     slopes = np.array([[scale, turn], [-turn, scale]])
