@@ -1,0 +1,216 @@
+"""The quality stage: measures, verdict, reasons and risk of every feature of one layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.base_maps import read_base_maps
+from pipeline.captures import read_evidence
+from pipeline.field_file import read_field
+from pipeline.linear_copy import linear_copy
+from pipeline.settings import Strategy
+from pipeline.storage import Migration, whole_file
+from qa import triage
+from qa.base_maps import BaseMaps
+from qa.completeness import require_the_same_rows
+from qa.findings import Masks, findings_of
+from qa.limits import Limits, limits_in_force
+from qa.measures import Measures, Move, measure
+from qa.regime import AFFECTED, UNKNOWN, Regimes, classify
+from qa.shape import CommonVertices
+from qa.topology import parted_pairs, shared_edge_gap_m
+from transforms.contract import Control
+
+_ABOUT_THE_SHIFT = ("shift_m", "uncertainty_m", "control_distance_m", "break_distance_m", "straddling_m")
+
+
+@dataclass(frozen=True)
+class QualitySummary:
+    """How one layer came out.
+
+    Parameters
+    ----------
+    layer
+        The layer's name.
+    features
+        Rows judged; equals ``accepted + left + to_review``.
+    accepted, left, to_review
+        Rows by verdict: move without a person, rightly stay, go to an officer.
+    reasons
+        Rows by reason code, the most frequent first.
+    expected_wrong
+        How many of the accepted and left ones are expected to be wrong by more than the limit.
+    """
+
+    layer: str
+    features: int
+    accepted: int
+    left: int
+    to_review: int
+    reasons: dict[str, int]
+    expected_wrong: float
+
+    @property
+    def automatic_ratio(self) -> float:
+        """Share of the features that need no person; NaN for an empty layer."""
+        return (self.accepted + self.left) / self.features if self.features else float("nan")
+
+
+def judge_layer(migration: Migration, layer_name: str) -> QualitySummary:
+    """Measure the proposal of one layer, give every feature a verdict, and write ``quality.parquet``.
+
+    Raises
+    ------
+    SourceError
+        If the staged and the shifted rows are not the same.
+    SettingsError
+        If a limit is overridden that does not exist, or a column is named that the layer does not have.
+    """
+    staged = pq.read_table(migration.staged(layer_name))
+    shifted = pq.read_table(migration.shifted(layer_name))
+    require_the_same_rows(staged["pai_row"].to_numpy(), shifted["pai_row"].to_numpy(), layer_name)
+    proposal = _Proposal(migration, layer_name, staged, shifted)
+    measures, vertices = proposal.measures()
+    verdicts = _triage(proposal, measures)
+    verdicts, measures["shared_edge_gap_m"] = _with_parted_neighbours(proposal, measures, vertices, verdicts)
+    _write(migration, layer_name, staged, measures, verdicts)
+    return _summary(layer_name, verdicts)
+
+
+class _Proposal:
+    """What the stages before have made of a layer, as arrays."""
+
+    def __init__(self, migration: Migration, layer_name: str, staged: pa.Table, shifted: pa.Table) -> None:
+        self.settings = migration.settings.layer(layer_name)
+        self.limits: Limits = limits_in_force(migration.settings.limits)
+        self.base: BaseMaps | None = read_base_maps(migration)
+        self.control = _used_control(migration)
+        before, unread_before = linear_copy(staged["pai_geometry"].to_pylist())
+        after, unread_after = linear_copy(shifted["pai_geometry"].to_pylist())
+        self.unread = unread_before | unread_after
+        self.move = Move(before, after, _booleans(shifted["moved"]))
+        self.blocked_by = np.array([code or "" for code in shifted["blocked_by"].to_pylist()], dtype=str)
+        self.about_the_shift = {name: _numbers(shifted, name) for name in _ABOUT_THE_SHIFT}
+        self.regimes = self._regimes(migration, staged, shifted)
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.settings.strategy
+
+    def measures(self) -> tuple[Measures, CommonVertices]:
+        measures, vertices = measure(self.move, self.base, self.control, self.limits)
+        return self.about_the_shift | measures, vertices
+
+    def _regimes(self, migration: Migration, staged: pa.Table, shifted: pa.Table) -> Regimes:
+        evidence = read_evidence(staged, self.settings, migration.settings)
+        field = read_field(migration.field_file)
+        judged = classify(self.move.before, evidence, self.base, field, self.limits)
+        if "regime" not in shifted.column_names:
+            return judged
+        regime = np.array(shifted["regime"].to_pylist(), dtype="<U12")
+        reasons = [list(codes or []) for codes in shifted["regime_reasons"].to_pylist()]
+        return Regimes(regime, reasons, judged.wrong_chance_ratio)
+
+
+def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) -> triage.Verdicts:
+    move, limits, regimes = proposal.move, proposal.limits, proposal.regimes
+    position_doubt = triage.position_wrong_chance(
+        measures["uncertainty_m"],
+        measures["base_map_disagreement_m"],
+        measures["base_map_error_m"],
+        limits.position_error_m,
+    )
+    out_m = np.fmax(np.fmax(measures["shift_m"], measures["base_map_disagreement_m"]), limits.position_error_m)
+    findings = findings_of(measures, move.moved, limits) | _stage_findings(proposal) | (more or {})
+    return triage.triage(
+        regimes.regime, regimes.reasons, move.moved, regimes.wrong_chance_ratio, position_doubt, out_m, findings, limits
+    )
+
+
+def _stage_findings(proposal: _Proposal) -> Masks:
+    moved, blocked_by, regime = proposal.move.moved, proposal.blocked_by, proposal.regimes.regime
+    would_move = np.isin(regime, (AFFECTED, UNKNOWN))
+    blocked = {code: (blocked_by == code) & would_move for code in np.unique(blocked_by[blocked_by != ""])}
+    everything = np.ones(len(moved), dtype=bool)
+    if proposal.strategy == "leave":
+        return {"layer_left": ~everything}
+    if proposal.strategy == "check_only":
+        return {"layer_check_only": would_move}
+    stuck = (regime == AFFECTED) & ~moved & (blocked_by == "")
+    return {**blocked, "not_moved": stuck, "unreadable_geometry": proposal.unread}
+
+
+def _with_parted_neighbours(
+    proposal: _Proposal, measures: Measures, vertices: CommonVertices, verdicts: triage.Verdicts
+) -> tuple[triage.Verdicts, NDArray[np.float64]]:
+    """Hand both sides of a parted edge to review where both would be final.
+
+    Where one side is with an officer already, the other keeps its verdict: its own place is not in doubt, and the
+    officer sees it beside the one to place.
+    """
+    pairs, gap_m = parted_pairs(vertices, proposal.limits.shared_edge_m)
+    gap = shared_edge_gap_m(pairs, gap_m, len(proposal.move))
+    final = verdicts.verdict != triage.REVIEW
+    both_final = pairs[final[pairs].all(axis=1)] if len(pairs) else pairs
+    parted = np.zeros(len(proposal.move), dtype=bool)
+    parted[both_final.ravel()] = True
+    if not parted.any():
+        return verdicts, gap
+    return _triage(proposal, measures, {"shared_edge_parted": parted}), gap
+
+
+def _used_control(migration: Migration) -> Control:
+    columns = ["old_easting", "old_northing", "new_easting", "new_northing", "verdict"]
+    table = pq.read_table(migration.control_table, columns=columns)
+    places = np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns[:4]], axis=1).astype(float)
+    used = np.array(table["verdict"].to_pylist(), dtype=str) == "used"
+    return Control(places[used, :2], places[used, 2:])
+
+
+def _booleans(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.array([bool(value) for value in column.to_pylist()], dtype=bool)
+
+
+def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
+    if name not in table.column_names:
+        return np.full(len(table), np.nan)
+    return np.asarray(table[name].to_numpy(zero_copy_only=False), dtype=float)
+
+
+def _write(
+    migration: Migration, layer_name: str, staged: pa.Table, measures: Measures, verdicts: triage.Verdicts
+) -> None:
+    columns: dict[str, Any] = {"pai_row": staged["pai_row"]}
+    columns |= {
+        name: pa.array(values.tolist()) if values.dtype.kind == "U" else values for name, values in measures.items()
+    }
+    columns |= {
+        "verdict": pa.array(verdicts.verdict.tolist(), pa.string()),
+        "reasons": pa.array(verdicts.reasons, pa.list_(pa.string())),
+        "wrong_chance_ratio": verdicts.wrong_chance_ratio,
+        "risk": verdicts.risk,
+    }
+    with whole_file(migration.quality(layer_name)) as beside:
+        pq.write_table(pa.table(columns), beside)
+
+
+def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
+    counts = Counter(verdicts.verdict.tolist())
+    reasons = Counter(code for codes in verdicts.reasons for code in codes)
+    final = verdicts.verdict != triage.REVIEW
+    return QualitySummary(
+        layer_name,
+        len(verdicts.verdict),
+        counts[triage.ACCEPT],
+        counts[triage.LEAVE],
+        counts[triage.REVIEW],
+        dict(reasons.most_common()),
+        float(verdicts.wrong_chance_ratio[final].sum()),
+    )
