@@ -23,6 +23,9 @@ FAR_M = 50.0
 LONGEST_SHIFT_M = 10.0
 """Two vertices further apart are not the same corner on two editions: an id was given to another object."""
 
+ON_A_CORNER_M = 0.03
+"""Nearer than this a point lies on a corner; three steps of MapInfo's default rounding."""
+
 _NEIGHBOURS = 12
 
 
@@ -110,31 +113,67 @@ class ObservedShift:
 
 
 @dataclass(frozen=True)
+class CommonCorners:
+    """The corners that objects with the same id show in both editions.
+
+    Parameters
+    ----------
+    tree
+        Search tree of the corners' old places.
+    shift
+        ``(m, 2)`` new minus old in metres.
+    object_shift
+        ``(areas, 2)`` median shift of the corners of each area of the old edition; NaN where it has none in common.
+    """
+
+    tree: cKDTree
+    shift: Points
+    object_shift: Points
+
+
+@dataclass(frozen=True)
 class BaseMaps:
     """The old and the new base map, and the corners they have in common."""
 
     before: Edition
     after: Edition
-    corners: cKDTree | None
-    corner_shift: Points
+    corners: CommonCorners | None
 
     @classmethod
     def of(cls, before: Edition, after: Edition) -> BaseMaps:
         """Pair the corners of objects that carry the same id in both editions."""
-        old, new = _common_corners(before, after)
-        return cls(before, after, cKDTree(old) if len(old) else None, new - old)
+        return cls(before, after, _common_corners(before, after))
 
     def observed_shift(self, points: Points) -> ObservedShift:
-        """How the map moved near each of ``points`` ``(n, 2)`` on the old map."""
-        count = len(points)
-        if self.corners is None or not count:
+        """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
+
+        A point on a corner moves with that corner and a point in a building with its building; any other with the
+        median of the twelve nearest corners.
+        """
+        if self.corners is None or not len(points):
+            count = len(points)
             return ObservedShift(np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf))
-        neighbours = min(_NEIGHBOURS, self.corners.n)
-        distance, corner = self.corners.query(points, k=neighbours)
-        shift = self.corner_shift[corner.reshape(count, neighbours)]
-        middle = np.median(shift, axis=1)
-        residual = np.linalg.norm(shift - middle[:, None], axis=2)
-        return ObservedShift(middle, 1.2 * np.median(residual, axis=1), distance.reshape(count, -1)[:, -1])
+        observed = _median_of_nearest(points, self.corners)
+        _take_from_building(observed, self.corners.object_shift[self.before.area_at(points)])
+        return observed
+
+
+def _median_of_nearest(points: Points, corners: CommonCorners) -> ObservedShift:
+    neighbours = min(_NEIGHBOURS, corners.tree.n)
+    distance, corner = (found.reshape(len(points), neighbours) for found in corners.tree.query(points, k=neighbours))
+    shift = corners.shift[corner]
+    middle = np.median(shift, axis=1)
+    spread = 1.2 * np.median(np.linalg.norm(shift - middle[:, None], axis=2), axis=1)
+    reach = distance[:, -1].copy()
+    on_it = distance[:, 0] <= ON_A_CORNER_M
+    middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
+    return ObservedShift(middle, spread, reach)
+
+
+def _take_from_building(observed: ObservedShift, of_building: Points) -> None:
+    """Put the shift of the building in the place of its surroundings', where a point lies in one."""
+    known = np.isfinite(of_building).all(axis=1) & (observed.distance_m > 0)
+    observed.shift[known], observed.spread_m[known], observed.distance_m[known] = of_building[known], 0.0, 0.0
 
 
 def _segments(geometries: Geometries) -> Geometries:
@@ -146,13 +185,34 @@ def _segments(geometries: Geometries) -> Geometries:
     return np.asarray(shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[together]))
 
 
-def _common_corners(before: Edition, after: Edition) -> tuple[Points, Points]:
+def _common_corners(before: Edition, after: Edition) -> CommonCorners | None:
     old_row, new_row = _rows_with_the_same_id(before.ids, after.ids)
-    old, new = before.geometries[old_row], after.geometries[new_row]
-    alike = shapely.get_num_coordinates(old) == shapely.get_num_coordinates(new)
-    old_corner, new_corner = shapely.get_coordinates(old[alike]), shapely.get_coordinates(new[alike])
-    near = np.linalg.norm(new_corner - old_corner, axis=1) <= LONGEST_SHIFT_M
-    return old_corner[near], new_corner[near]
+    alike = shapely.get_num_coordinates(before.geometries[old_row]) == shapely.get_num_coordinates(
+        after.geometries[new_row]
+    )
+    old_row, new_row = old_row[alike], new_row[alike]
+    old, owner = shapely.get_coordinates(before.geometries[old_row], return_index=True)
+    shift = shapely.get_coordinates(after.geometries[new_row]) - old
+    near = np.linalg.norm(shift, axis=1) <= LONGEST_SHIFT_M
+    if not near.any():
+        return None
+    area_of_row = np.cumsum(shapely.get_dimensions(before.geometries) == 2) - 1
+    is_area = near & (shapely.get_dimensions(before.geometries[old_row]) == 2)[owner]
+    of_area = _median_by(area_of_row[old_row[owner[is_area]]], shift[is_area], len(before.area_ids))
+    return CommonCorners(cKDTree(old[near]), shift[near], of_area)
+
+
+def _median_by(group: NDArray[np.int_], values: Points, count: int) -> Points:
+    """Median of each column of ``values`` for each of ``count`` groups, and one row of NaN at the end for "none"."""
+    result = np.full((count + 1, 2), np.nan)
+    for axis in (0, 1):
+        order = np.lexsort((values[:, axis], group))
+        size = np.bincount(group, minlength=count)
+        has = np.flatnonzero(size)
+        first = (np.cumsum(size) - size)[has]
+        low, high = order[first + (size[has] - 1) // 2], order[first + size[has] // 2]
+        result[has, axis] = (values[low, axis] + values[high, axis]) / 2.0
+    return result
 
 
 def _rows_with_the_same_id(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:

@@ -106,10 +106,17 @@ def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) 
         "base_map_error_m": nothing,
         "new_map_distance_m": nothing,
         "line_distance_change_m": nothing.copy(),
+        "building_offset_change_m": nothing.copy(),
         "building": np.full(len(move), relations.NO_BUILDING, dtype="<U5"),
     }
     if base is None:
         return measures
+    _of_vertices(measures, move, common, base)
+    _of_points(measures, move, base)
+    return measures
+
+
+def _of_vertices(measures: Measures, move: Move, common: shape.CommonVertices, base: BaseMaps) -> None:
     chosen = evenly_chosen(common.feature, common.count) & move.moved[common.feature]
     chosen &= np.isfinite(common.after).all(axis=1)
     before = Vertices(common.before[chosen], common.feature[chosen], common.count)
@@ -118,11 +125,14 @@ def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) 
     measures["base_map_disagreement_m"] = disagreement.distance_m
     measures["base_map_error_m"] = disagreement.standard_error_m
     measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
+
+
+def _of_points(measures: Measures, move: Move, base: BaseMaps) -> None:
     points = np.flatnonzero(move.moved & (shapely.get_type_id(move.before) == 0))
     old, new = shapely.get_coordinates(move.before[points]), shapely.get_coordinates(move.after[points])
     measures["building"][points] = relations.building_relation(old, new, base)
+    measures["building_offset_change_m"][points] = relations.building_offset_change_m(old, new, base)
     measures["line_distance_change_m"][points] = relations.line_distance_change_m(old, new, base, _BESIDE_A_LINE_M)
-    return measures
 
 
 def _new_map_distance_m(before: Vertices, after: Points, base: BaseMaps) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ _LEAST_CHANCE = 1e-4
 _DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
 
-_NEITHER_CHANCE = 0.01
+MISPLACED_CHANCE = 0.01
 """About one record in a hundred is misplaced; in a layer drawn freely that could not be learned."""
 
 
@@ -111,7 +111,7 @@ def _log_of_date(dated: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArr
 
 def _log_of_shares(counts: NDArray[np.float64], dated: NDArray[np.int_]) -> NDArray[np.float64]:
     either = counts / counts.sum(axis=1, keepdims=True)
-    return np.log(np.column_stack([either[dated] * (1 - _NEITHER_CHANCE), np.full(len(dated), _NEITHER_CHANCE)]))
+    return np.log(np.column_stack([either[dated] * (1 - MISPLACED_CHANCE), np.full(len(dated), MISPLACED_CHANCE)]))
 
 
 def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from qa.origin import (
     DATED_AFTER,
     DATED_BEFORE,
     LISTED,
+    MISPLACED_CHANCE,
     NEITHER,
     NEW,
     OLD,
@@ -61,6 +62,7 @@ REASONS = {
 _TELLING_ODDS = 20.0
 _TELLING_SHIFT_M = 0.3
 _SEEN_WITHIN_M = 200.0
+_ON_THE_LINES_M = 0.5
 _SIMULATED_FEATURES = 600
 _MISPLACED_BY_M = (10.0, 30.0)
 
@@ -220,12 +222,30 @@ class _Alike:
 def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
     vertices = Vertices.of(layer.geometries)
     shift_m, is_still = _expected_shift(vertices, layer.base, field, limits)
-    origins = _origins(layer, vertices, shift_m)
+    before_m, after_m = _coincidence(layer, vertices)
+    origins = _origins(layer, vertices, before_m, after_m, shift_m)
     regime, doubt = _regimes_of(origins.chances, shift_m, is_still, limits)
+    if layer.base is not None and not layer.are_points:
+        doubt = np.maximum(doubt, _misplaced_chance(np.where(regime == ALREADY_NEW, after_m[:, 0], before_m[:, 0])))
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
     for code, mask in _reasons_of(regime, is_still, origins, layer.dated).items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)
+
+
+def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if layer.base is None:
+        nowhere = np.full((vertices.count, 2), np.inf)
+        return nowhere, nowhere
+    before, after = layer.base.before, layer.base.after
+    return coincidence_m(vertices, before, layer.are_points), coincidence_m(vertices, after, layer.are_points)
+
+
+def _misplaced_chance(distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The chance that a feature off the lines is off them by mistake: high where hardly any other feature is."""
+    is_off = ~(distance_m <= _ON_THE_LINES_M)
+    misplaced = MISPLACED_CHANCE / (MISPLACED_CHANCE + max(float(is_off.mean()), MISPLACED_CHANCE))
+    return np.where(is_off, misplaced, 0.0)
 
 
 def _expected_shift(
@@ -243,23 +263,21 @@ def _expected_shift(
     return shift_m, vertices.mean(still.astype(float)) == 1.0
 
 
-def _origins(layer: _Alike, vertices: Vertices, shift_m: NDArray[np.float64]) -> Origins:
+def _origins(
+    layer: _Alike,
+    vertices: Vertices,
+    before_m: NDArray[np.float64],
+    after_m: NDArray[np.float64],
+    shift_m: NDArray[np.float64],
+) -> Origins:
     _, method = np.unique(layer.evidence.method_names(vertices.count), return_inverse=True)
-    if layer.base is None:
-        nowhere = np.zeros(vertices.count, dtype=int)
-        return origin_chances(Signs(nowhere, nowhere, nowhere.astype(bool), layer.dated, method), None)
-    before, after = (
-        distance_class(coincidence_m(vertices, edition, layer.are_points))
-        for edition in (layer.base.before, layer.base.after)
-    )
     is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
-    signs = Signs(before, after, is_told_apart, layer.dated, method)
-    return origin_chances(signs, _expected(layer, vertices, shift_m))
+    signs = Signs(distance_class(before_m), distance_class(after_m), is_told_apart, layer.dated, method)
+    return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, shift_m))
 
 
-def _expected(layer: _Alike, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
+def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
     """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer."""
-    assert layer.base is not None
     random = np.random.default_rng(0)
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
@@ -268,7 +286,7 @@ def _expected(layer: _Alike, vertices: Vertices, shift_m: NDArray[np.float64]) -
         far = random.uniform(*_MISPLACED_BY_M, vertices.count)
         for length, cells in ((far, anywhere), (typical, wrong)):
             displaced = vertices.displaced(length[:, None] * _directions(random, vertices.count))
-            seen = distance_class(coincidence_m(displaced, layer.base.before, layer.are_points))
+            seen = distance_class(coincidence_m(displaced, base.before, layer.are_points))
             cells += np.bincount(seen, minlength=CELLS)
     anywhere, wrong = smoothed(anywhere), smoothed(wrong)
     return Expected(0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere, wrong, anywhere)

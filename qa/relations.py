@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from qa.base_maps import BaseMaps
@@ -17,6 +18,8 @@ from transforms.contract import Points
 NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING = "none", "same", "left", "other"
 """What became of a point in a building: it was in none, in the same, in no building now, or in another."""
 
+_ALTERED_RATIO = 0.05
+
 
 @dataclass(frozen=True)
 class Disagreement:
@@ -25,7 +28,7 @@ class Disagreement:
     Parameters
     ----------
     distance_m
-        ``(n,)`` 80th percentile over the vertices of a feature; NaN where the base map tells nothing.
+        ``(n,)`` the worst vertex of a feature; NaN where the base map tells nothing.
     standard_error_m
         ``(n,)`` radial standard error of what the base map tells.
     """
@@ -51,8 +54,8 @@ def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, withi
     observed = base.observed_shift(before.points)
     difference = np.linalg.norm(after - before.points - observed.shift, axis=1)
     tells = np.where(observed.distance_m <= within_m, 1.0, np.nan)
-    error = before.quantile(observed.standard_error_m * tells, 0.8)
-    return Disagreement(before.quantile(difference * tells, 0.8), error)
+    error = before.quantile(observed.standard_error_m * tells, 1.0)
+    return Disagreement(before.quantile(difference * tells, 1.0), error)
 
 
 def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[np.str_]:
@@ -73,6 +76,30 @@ def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[
     relation = np.where(is_inside, SAME_BUILDING, LEFT_BUILDING)
     relation = np.where(moved_house, OTHER_BUILDING, relation)
     return np.where(was_inside, relation, NO_BUILDING)
+
+
+def building_offset_change_m(before: Points, after: Points, base: BaseMaps) -> NDArray[np.float64]:
+    """By how much the place of points within their building changed, ``(n,)`` metres; NaN for those in none.
+
+    The place is the offset from the building's centre. Needs no ids, and sees a building that moved on its own; a
+    building that was altered (its area differs by more than 5 %) tells nothing.
+
+    Parameters
+    ----------
+    before, after
+        ``(n, 2)`` the old and the new places of the points.
+    base
+        The two editions.
+    """
+    old_area, new_area = base.before.area_at(before), base.after.area_at(after)
+    change = np.full(len(before), np.nan)
+    both = np.flatnonzero((old_area >= 0) & (new_area >= 0))
+    old, new = base.before.areas.geometries[old_area[both]], base.after.areas.geometries[new_area[both]]
+    offset_before = before[both] - shapely.get_coordinates(shapely.centroid(old))
+    offset_after = after[both] - shapely.get_coordinates(shapely.centroid(new))
+    unaltered = np.abs(shapely.area(new) / shapely.area(old) - 1.0) <= _ALTERED_RATIO
+    change[both] = np.where(unaltered, np.linalg.norm(offset_after - offset_before, axis=1), np.nan)
+    return change
 
 
 def line_distance_change_m(before: Points, after: Points, base: BaseMaps, near_m: float) -> NDArray[np.float64]:

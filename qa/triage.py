@@ -32,6 +32,7 @@ REASONS = regimes.REASONS | {
     "off_the_new_map": "It lay on the lines of the old map and does not lie on those of the new one.",
     "left_its_building": "It was inside a building and is in none on the new map.",
     "changed_building": "It was inside one building and is in another on the new map.",
+    "moved_within_building": "It lies elsewhere within its building than before, so the building moved differently.",
     "off_its_line": "It lay close to a line of the old map and now lies at another distance from it.",
     "control_disagrees": "The control points near it disagree with one another.",
     "far_from_control": "The nearest control point is further away than the limit.",
