@@ -110,7 +110,7 @@ class _Proposal:
 
     def _regimes(self, migration: Migration, staged: pa.Table, shifted: pa.Table) -> Regimes:
         evidence = read_evidence(staged, self.settings, migration.settings)
-        field = read_field(migration.field_file)
+        field = read_field(migration.field_file).field
         judged = classify(self.move.before, evidence, self.base, field, self.limits)
         if "regime" not in shifted.column_names:
             return judged
