@@ -27,6 +27,9 @@ GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
 
 Blocks = NDArray[np.str_]
+Rigidly = Callable[[Integers, Points, Points], Points]
+"""Feature of each vertex, its place and its image in the field -> the image when features move rigidly."""
+
 _BLOCK_TYPE = "<U16"
 
 
@@ -114,6 +117,7 @@ def move_geometries(
     nodes: HangingNodes | None = None,
     wanted: NDArray[np.bool_] | None = None,
     with_distances: bool = True,
+    rigid: Rigidly | None = None,
 ) -> MovedBatch:
     """Move the geometries of one batch.
 
@@ -131,10 +135,12 @@ def move_geometries(
         ``(n,)`` which features to move; all where left out. The others are only measured.
     with_distances
         Whether to measure the distances to control and to breaks.
+    rigid
+        Where given, it moves whole features instead of the field: straight edges stay straight.
     """
     batch = WkbBatch.of(array)
     wanted = np.ones(len(batch), dtype=bool) if wanted is None else wanted
-    move = _Move(batch, shift_field, rules, nodes or HangingNodes.none())
+    move = _Move(batch, shift_field, rules, nodes or HangingNodes.none(), rigid)
     moved = wanted & (move.blocked_by == "")
     return MovedBatch(
         geometry=move.written(moved),
@@ -160,6 +166,10 @@ class _Added:
     after: Points
 
     @classmethod
+    def none(cls) -> _Added:
+        return cls(np.empty(0, np.int64), np.empty(0), np.empty((0, 2)), np.empty((0, 2)))
+
+    @classmethod
     def joined(cls, parts: list[_Added]) -> _Added:
         base, fraction, before, after = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("base", "fraction", "before", "after")
@@ -179,6 +189,7 @@ class _Move:
     shift_field: ShiftField
     rules: MoveRules
     nodes: HangingNodes
+    rigid: Rigidly | None
     blocked_by: Blocks = field(init=False)
     image: Points = field(init=False)
     added: _Added = field(init=False)
@@ -192,7 +203,9 @@ class _Move:
         self._block_what_has_no_place()
         self.image = self.shift_field(self.batch.place)
         self._block(self.batch.feature[np.isnan(self.image[:, 0])], OUTSIDE_CONTROL)
-        self.added = self._find_added()
+        if self.rigid is not None:
+            self.image = self.rigid(self.batch.feature, self.batch.place, self.image)
+        self.added = _Added.none() if self.rigid is not None else self._find_added()
         self._block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
         self._measure_straddling()
 
@@ -229,7 +242,12 @@ class _Move:
         start = np.flatnonzero(plain)
         place, image = batch.place, self.image
         bent = find_insertions(
-            self.shift_field, place[start], place[start + 1], image[start], image[start + 1], tolerance_m=self._tolerance
+            self.shift_field,
+            place[start],
+            place[start + 1],
+            image[start],
+            image[start + 1],
+            tolerance_m=self._tolerance,
         )
         added = _Added(start[bent.segment], bent.fraction, bent.before, bent.after)
         return _Added.joined([added, self._along_noded(hanging)]) if len(hanging.base) else added
@@ -264,7 +282,7 @@ class _Move:
         batch = self.batch
         runs = np.flatnonzero((batch.runs.kind == Kind.ARCS) & movable[batch.runs.feature] & (batch.runs.count >= 3))
         if not len(runs):
-            return _Added(np.empty(0, np.int64), np.empty(0), np.empty((0, 2)), np.empty((0, 2)))
+            return _Added.none()
         number = (batch.runs.count[runs] - 1) // 2
         run = np.repeat(runs, number)
         start = batch.first[run] + 2 * (np.arange(len(run)) - np.repeat(np.cumsum(number) - number, number))

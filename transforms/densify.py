@@ -107,7 +107,9 @@ def find_insertions(
     rows = np.flatnonzero(_may_bend(starts, ends, start_images, end_images, tolerance_m))
     turned = _is_turned(starts[rows], ends[rows])
     ends_of = [np.where(turned[:, None], b[rows], a[rows]) for a, b in ((starts, ends), (ends, starts))]
-    images = [np.where(turned[:, None], b[rows], a[rows]) for a, b in ((start_images, end_images), (end_images, start_images))]
+    images = [
+        np.where(turned[:, None], b[rows], a[rows]) for a, b in ((start_images, end_images), (end_images, start_images))
+    ]
     samples = _looks(image, ends_of[0], ends_of[1], images[0], images[1], tolerance_m)
     kept = samples.take(_needed(samples, _KEPT_SHARE * tolerance_m))
     fraction = np.where(turned[kept.segment], 1.0 - kept.fraction, kept.fraction)
@@ -179,7 +181,9 @@ def _needed(samples: _Samples, tolerance_m: float) -> NDArray[np.bool_]:
     """Which samples between the ends of their segments a chord would miss by more than ``tolerance_m``."""
     needed = np.zeros(len(samples.segment), dtype=bool)
     uncovered = ~np.isfinite(samples.after[:, 0])
-    first = np.flatnonzero(np.r_[True, samples.segment[1:] != samples.segment[:-1]]) if len(needed) else np.empty(0, int)
+    first = (
+        np.flatnonzero(np.r_[True, samples.segment[1:] != samples.segment[:-1]]) if len(needed) else np.empty(0, int)
+    )
     last = np.r_[first[1:], len(needed)] - 1
     low, high = first[: len(last)], last
     while len(low := low[(inner := high - low > 1)]):

@@ -98,9 +98,7 @@ class PlaceIndex:
         return segment[order] + first_segment, fraction[order], place[order]
 
 
-def _interior(
-    a: Points, b: Points, place: Points, tolerance_m: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _interior(a: Points, b: Points, place: Points, tolerance_m: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Where along a-b each place lies, and whether it lies on it between the ends."""
     east, north = (b - a).T
     to_east, to_north = (place - a).T

@@ -1,0 +1,73 @@
+"""The second pass over a layer: every batch moved, on both cores, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.formats import GEOMETRY
+from pipeline.geometry import HangingNodes, MovedBatch, MoveRules, move_geometries
+from pipeline.in_order import in_order
+from pipeline.layer_survey import LayerSurvey
+from pipeline.rigid import find_groups
+from transforms.contract import ShiftField
+
+WORKERS = 2
+
+Shape = Literal["follow", "rigid"]
+"""``follow``: every vertex by its place. ``rigid``: one shift and rotation per feature or group of touching ones."""
+
+
+def move_layer(
+    survey: LayerSurvey,
+    shift_field: ShiftField,
+    rules: MoveRules,
+    shape: Shape,
+    executor: Executor,
+    *,
+    wanted: NDArray[np.bool_] | None = None,
+    with_distances: bool = False,
+) -> Iterator[tuple[pa.RecordBatch, MovedBatch]]:
+    """The batches of a surveyed layer, each with its move.
+
+    Parameters
+    ----------
+    survey
+        The first pass.
+    shift_field, rules, shape
+        How features move.
+    executor
+        Where.
+    wanted
+        ``(n,)`` which features of the whole layer to move; all where left out.
+    with_distances
+        Whether to measure the distances to control and breaks.
+    """
+    groups = find_groups(survey, shift_field, executor) if shape == "rigid" else None
+
+    def move(item: tuple[int, pa.RecordBatch, HangingNodes]) -> tuple[pa.RecordBatch, MovedBatch]:
+        first, batch, nodes = item
+        array = batch.column(batch.schema.get_field_index(GEOMETRY))
+        asked = None if wanted is None else wanted[first : first + len(batch)]
+        rigid = None if groups is None else groups.from_feature(first).image
+        moved = move_geometries(
+            array, shift_field, rules=rules, nodes=nodes, wanted=asked, with_distances=with_distances, rigid=rigid
+        )
+        return batch, moved
+
+    with survey.batches() as batches:
+        yield from in_order(executor, move, _numbered(batches))
+
+
+def _numbered(
+    batches: Iterator[tuple[pa.RecordBatch, HangingNodes]],
+) -> Iterator[tuple[int, pa.RecordBatch, HangingNodes]]:
+    first = 0
+    for batch, nodes in batches:
+        yield first, batch, nodes
+        first += len(batch)
