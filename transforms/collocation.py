@@ -117,6 +117,10 @@ class Collocation(Tabulated):
         ControlError
             If there is too little control.
         """
-        exact = Kriging.fit(control, covariance)
+        return cls.of_exact(Kriging.fit(control, covariance), tolerance_m)
+
+    @classmethod
+    def of_exact(cls, exact: Kriging, tolerance_m: float = TOLERANCE_M) -> Self:
+        """The table of an exact prediction, both of whose figures come from one solution."""
         table = Table.of(exact.posterior.at, exact.covers, exact.support.extent(), tolerance_m)
         return cls(table, exact.support, exact.noise_m, exact.posterior.covariance)

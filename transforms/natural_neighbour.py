@@ -87,7 +87,7 @@ class NaturalNeighbour(Exact):
         row = np.flatnonzero(triangle >= 0)
         found = front = row * count + triangle[row]
         while len(front):
-            row, here = np.divmod(np.repeat(front, 3), count)
+            row = np.repeat(front, 3) // count
             there = self.triangulated.mesh.delaunay.neighbors[front % count].ravel()
             row, there = row[there >= 0], there[there >= 0]
             offset = unit[row] - self.circle[there, :2]

@@ -80,22 +80,24 @@ class Posterior:
     def _neighbourhoods(self, points: Points) -> Iterator[tuple[NDArray[np.int_], _Neighbourhood]]:
         """Rows of ``points`` that share a neighbourhood, with it; a bounded number of rows at a time."""
         if len(self.before) <= 2 * NEIGHBOURS:
-            groups = [(np.arange(len(points)), None)] if len(points) else []
-        else:
-            groups = _tiles(points, TILE_SPACINGS * mean_spacing_m(self.before))
-        for rows, centre in groups:
-            near = self._whole if centre is None else self._neighbourhood(self._tree.query(centre, NEIGHBOURS)[1])
-            for part in np.array_split(rows, -(-len(rows) // ROWS_AT_ONCE)):
-                yield part, near
+            yield from ((rows, self._whole) for rows in _portions(np.arange(len(points))))
+            return
+        for tile, centre in _tiles(points, TILE_SPACINGS * mean_spacing_m(self.before)):
+            near = self._neighbourhood(self._tree.query(centre, NEIGHBOURS)[1])
+            yield from ((rows, near) for rows in _portions(tile))
 
     def _averaged(self, side_m: float) -> Posterior:
         """The posterior from the means of control within cells, each weighted by its precision."""
         column_row = np.floor((self.before - self.before.min(axis=0)) / side_m).astype(np.int64)
         cell = np.unique(column_row[:, 0] * (column_row[:, 1].max() + 1) + column_row[:, 1], return_inverse=True)[1]
         weight = 1.0 / self.noise_ratio
-        total = np.bincount(cell, weight)
+        total = np.asarray(np.bincount(cell, weight), dtype=float)
         before, shift = (_weighted_means(values, weight, cell, total) for values in (self.before, self.shift))
         return Posterior(before, shift, 1.0 / total, self.covariance)
+
+
+def _portions(rows: NDArray[np.int_]) -> list[NDArray[np.int_]]:
+    return np.array_split(rows, -(-len(rows) // ROWS_AT_ONCE)) if len(rows) else []
 
 
 def _weighted_means(
@@ -109,6 +111,8 @@ def _weighted_means(
 
 def _tiles(points: Points, side_m: float) -> Iterator[tuple[NDArray[np.int_], Points]]:
     """Rows of ``points`` by square tile, with the tile's centre."""
+    if len(points) == 0:
+        return
     low = points.min(axis=0)
     column_row = np.floor((points - low) / side_m).astype(np.int64)
     key = column_row[:, 0] * (column_row[:, 1].max() + 1) + column_row[:, 1]

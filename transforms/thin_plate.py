@@ -49,11 +49,13 @@ class ThinPlate(Exact):
 
     def shift_at(self, points: Points) -> Points:
         """New minus old ``(n, 2)`` in metres."""
-        evaluate = self._local if self.whole is None else self._global
-        parts = [evaluate(points[i : i + ROWS_AT_ONCE]) for i in range(0, len(points), ROWS_AT_ONCE)]
+        starts = range(0, len(points), ROWS_AT_ONCE)
+        parts = [self._shift_of(points[start : start + ROWS_AT_ONCE]) for start in starts]
         return np.concatenate(parts) if parts else np.empty((0, 2))
 
-    def _global(self, points: Points) -> Points:
+    def _shift_of(self, points: Points) -> Points:
+        if self.whole is None:
+            return self._local(points)
         terms = _terms(self.frame(points), self.frame(self.control.before))
         # Summed row by row: a matrix product rounds differently in batches of different size.
         return np.stack([(terms * column).sum(axis=1) for column in self.whole.T], axis=1)

@@ -87,11 +87,11 @@ class Trend(OnePiece):
                 f"The {name} cannot be fitted to {places} control places that lie on one line. "
                 "Add control to either side of the line."
             )
-        coefficients, *_ = np.linalg.lstsq(design, control.shift, rcond=None)
+        coefficients = np.asarray(np.linalg.lstsq(design, control.shift, rcond=None)[0], dtype=float)
         residuals = control.shift - design @ coefficients
         freedom = len(design) - design.shape[1]
         residual_m = float(np.sqrt((residuals**2).sum() / freedom))
-        cofactor = np.linalg.inv(design.T @ design)
+        cofactor = np.asarray(np.linalg.inv(design.T @ design), dtype=float)
         return cls(frame, coefficients, cofactor, residual_m, Support.around(control.before))
 
 

@@ -1,0 +1,265 @@
+"""The stage ``fit``: from control that passed its check to the fitted shift, chosen and calibrated by hold-out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from transforms.piecewise import Piecewise
+
+from pipeline.break_lines import read_break_lines
+from pipeline.control_table import read_control
+from pipeline.control_verdicts import judge_control_table
+from pipeline.field_file import write_field
+from pipeline.fitted import Fitted, control_sha256
+from pipeline.storage import Migration, whole_file
+from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
+from qa.breaks import find_breaks
+from qa.methods import SmoothFit, exact_methods, sound, tabulated, windows
+from transforms.breaks import Breaks
+from transforms.contract import Control, Points, ShiftField
+from transforms.covariance import Covariance, estimate_covariance
+from transforms.errors import ControlError
+from transforms.one_piece import CIRCULAR_95
+from transforms.support import mean_spacing_m
+from transforms.tabulated import Tabulated
+
+LEAST_FOR_CONTEST = 8
+"""Different places below which a contest by hold-out would be decided by one or two of them."""
+
+LEAST_FOR_COVARIANCE = 5
+LEAST_FOR_CALIBRATION = 100
+MOST_TESTED = 5000
+NEAR_BREAK_M = 200.0
+WIDEST_CALIBRATION = 3.0
+
+
+@dataclass(frozen=True)
+class FitSummary:
+    """What the fit stage found, in numbers."""
+
+    method: str
+    control_count: int
+    pieces: int
+    holdout_rms_m: float
+    within_95_share: dict[str, float]
+    calibration: float
+    table_tolerance_m: float
+    scores: tuple[Score, ...]
+    sentence: str
+
+
+def fit_field(migration: Migration) -> FitSummary:
+    """Fit the shift to the control of a migration whose verdict is ``used``, and write it with its hold-out table.
+
+    Raises
+    ------
+    ControlError
+        If the control cannot support the method asked for.
+    """
+    table = pq.read_table(migration.control_table)
+    control = _used(table)
+    lines = migration.settings.control.breaks
+    breaks = _given_breaks(migration.source(lines), control.before) if lines else None
+    fitted = fit_control(control, method=migration.settings.fit.method, breaks=breaks)
+    write_field(migration.field_file, fitted)
+    _write_scores(migration.holdout_report, fitted.scores)
+    return summarise(fitted)
+
+
+def fit_files(
+    files: Sequence[Path],
+    out: Path,
+    *,
+    method: str = "auto",
+    breaks: Path | None = None,
+    length_warn_m: float = 6.5,
+    length_reject_m: float = 10.0,
+) -> str:
+    """Check control files, fit the shift to what passes, write it, and say so in one line.
+
+    Raises
+    ------
+    SourceError
+        If a file cannot be found or read.
+    ControlError
+        If the control cannot support the method.
+    """
+    read = read_control(files)
+    given = _given_breaks(breaks, read.control.before) if breaks else None
+    judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m, breaks=given)
+    fitted = fit_control(_used(judged.verdicts), method=method, breaks=judged.breaks)
+    write_field(out, fitted)
+    return fitted.sentence
+
+
+def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None = None, seed: int = 0) -> Fitted:
+    """Fit the shift field to checked control.
+
+    Parameters
+    ----------
+    control
+        Control points that passed their check.
+    method
+        A name of ``qa.methods.exact_methods``, or ``auto``: chosen by spatially blocked hold-out.
+    breaks
+        Known breaks; found in the control when None.
+    seed
+        Draws regions and folds.
+
+    Raises
+    ------
+    ControlError
+        If there is too little control for the method.
+    """
+    _refuse_little(control, method)
+    breaks = find_breaks(control, seed) if breaks is None else breaks
+    number = breaks.piece(control.before)
+    pieces = [control.take(number == k) for k in np.unique(number)]
+    covariance = _covariance(pieces, seed)
+    methods = exact_methods(covariance)
+    contest = compare(methods, windows(pieces, seed), seed)
+    chosen = contest.winner if method == "auto" else method
+    smooth = sound(methods[chosen], covariance)
+    held_out, tested = _held_out(control, breaks, smooth, seed)
+    factor = _calibration(held_out)
+    fields = _fields(control, breaks, lambda piece: tabulated(smooth(piece)).scaled(factor))
+    return Fitted(
+        pieces=fields,
+        breaks=breaks,
+        method=chosen,
+        control_sha256=control_sha256(control),
+        control_count=len(control),
+        scores=contest.scores,
+        calibration=factor,
+        within_95_share=_within_95(held_out, tested, breaks, factor),
+        holdout_rms_m=held_out.rms_m(),
+        covariance=_described(covariance) if covariance and chosen == "collocation" else {},
+        settings={"method": method, "seed": seed},
+        version=_version(),
+    )
+
+
+def summarise(fitted: Fitted) -> FitSummary:
+    """The numbers of a fitted shift."""
+    return FitSummary(
+        method=fitted.method,
+        control_count=fitted.control_count,
+        pieces=fitted.breaks.count,
+        holdout_rms_m=fitted.holdout_rms_m,
+        within_95_share=fitted.within_95_share,
+        calibration=fitted.calibration,
+        table_tolerance_m=fitted.tolerance_m,
+        scores=fitted.scores,
+        sentence=fitted.sentence,
+    )
+
+
+def _used(table: pa.Table) -> Control:
+    used = table.filter(pc.equal(table["verdict"], "used"))
+    columns = ("old_easting", "old_northing", "new_easting", "new_northing")
+    places = np.column_stack([used[name].to_numpy().astype(float) for name in columns])
+    code = np.array(used["code"].to_pylist(), dtype=np.str_)
+    accuracy = used["accuracy_m"].to_numpy().astype(float) if "accuracy_m" in used.column_names else np.empty(0)
+    return Control(places[:, :2], places[:, 2:], code, accuracy)
+
+
+def _given_breaks(layer: Path, places: Points) -> Breaks:
+    finite = places[np.isfinite(places).all(axis=1)]
+    extent = (*finite.min(axis=0).tolist(), *finite.max(axis=0).tolist())
+    return Breaks.from_lines(read_break_lines(layer), extent)
+
+
+def _refuse_little(control: Control, method: str) -> None:
+    places = len(np.unique(control.before, axis=0))
+    if places == 0:
+        raise ControlError("No control point passed the check: there is nothing to fit. See post-pai check-control.")
+    if method == "auto" and places < LEAST_FOR_CONTEST:
+        raise ControlError(
+            f"Choosing a method by hold-out needs control at {LEAST_FOR_CONTEST} or more different places; "
+            f"{places} passed the check. Add control, or name a method."
+        )
+
+
+def _covariance(pieces: Sequence[Control], seed: int) -> Covariance | None:
+    enough = [piece for piece in pieces if len(np.unique(piece.before, axis=0)) >= LEAST_FOR_COVARIANCE]
+    return estimate_covariance(enough, seed) if enough else None
+
+
+def _pieced(control: Control, breaks: Breaks, smooth: SmoothFit) -> ShiftField:
+    return smooth(control) if breaks.count == 1 else Piecewise.fit(control, breaks, smooth)
+
+
+def _fields(control: Control, breaks: Breaks, table_of: Callable[[Control], Tabulated]) -> tuple[Tabulated | None, ...]:
+    if breaks.count == 1:
+        return (table_of(control),)
+    return Piecewise.fit(control, breaks, table_of).pieces
+
+
+def _held_out(control: Control, breaks: Breaks, smooth: SmoothFit, seed: int) -> tuple[HeldOut, Control]:
+    """The chosen method's predictions of control it has not seen, at most ``MOST_TESTED``, and that control."""
+    block, fold = blocks(control.before, seed)
+    rank = np.random.default_rng(seed).permutation(block.max() + 1)[block]
+    tested = rank < (block.max() + 1) * MOST_TESTED / len(control)
+    fold = np.where(tested, fold if tested.all() else 0, -1)
+    rows = np.flatnonzero(tested)
+    held_out = hold_out(lambda kept: _pieced(kept, breaks, smooth), control, block, fold)
+    return held_out, control.take(rows)
+
+
+def _calibration(held_out: HeldOut) -> float:
+    """Factor on the stated standard errors that puts 95 % of held-out control within the 95 % radius."""
+    covered = held_out.covered & (held_out.stated_m > 0)
+    if covered.sum() < LEAST_FOR_CALIBRATION:
+        return 1.0
+    ratio = held_out.error_m[covered] / (CIRCULAR_95 * held_out.stated_m[covered])
+    return float(np.clip(np.quantile(ratio, 0.95), 1.0 / WIDEST_CALIBRATION, WIDEST_CALIBRATION))
+
+
+def _within_95(held_out: HeldOut, tested: Control, breaks: Breaks, factor: float) -> dict[str, float]:
+    """Share of held-out control within the calibrated 95 % radius: overall and where it is hardest to be right."""
+    calibrated = replace(held_out, stated_m=held_out.stated_m * factor)
+    spacing_m = mean_spacing_m(tested.before)
+    middle = float(np.median(held_out.distance_m))
+    low, high = tested.before.min(axis=0) + spacing_m, tested.before.max(axis=0) - spacing_m
+    classes: dict[str, NDArray[np.bool_]] = {
+        "overall": np.ones(len(tested), dtype=bool),
+        "dense": held_out.distance_m <= middle,
+        "sparse": held_out.distance_m > middle,
+        "edge": ((tested.before < low) | (tested.before > high)).any(axis=1),
+        "near_breaks": breaks.distance_m(tested.before) <= NEAR_BREAK_M,
+    }
+    return {name: calibrated.within_95_share(rows) for name, rows in classes.items()}
+
+
+def _described(covariance: Covariance) -> dict[str, object]:
+    return {
+        "length_m": float(covariance.length_m),
+        "smoothness": covariance.smoothness,
+        "variance_m2": covariance.variance_m2.tolist(),
+        "noise_ratio": float(covariance.noise_ratio),
+        "noise_m": covariance.noise_m,
+        "noise_of_class": covariance.noise_of_class,
+    }
+
+
+def _write_scores(path: Path, scores: Sequence[Score]) -> None:
+    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(asdict(scores[0])))
+        writer.writeheader()
+        writer.writerows(asdict(score) for score in scores)
+
+
+def _version() -> str:
+    try:
+        return version("post-pai")
+    except PackageNotFoundError:
+        return "0"

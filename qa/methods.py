@@ -1,0 +1,103 @@
+"""The methods by name, the simplest first, and the regions in which they compete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from transforms.affine import Affine
+from transforms.collocation import Collocation, Kriging
+from transforms.contract import Control
+from transforms.covariance import Covariance
+from transforms.errors import ControlError
+from transforms.identity import Identity
+from transforms.natural_neighbour import NaturalNeighbour
+from transforms.one_piece import OnePiece
+from transforms.polynomial import Polynomial
+from transforms.similarity import Similarity
+from transforms.tabulated import Tabulated
+from transforms.thin_plate import ThinPlate
+from transforms.triangulated import Triangulated
+
+SmoothFit = Callable[[Control], OnePiece]
+"""A method for one smooth piece: control -> field."""
+
+OWN_COVARIANCE = 200
+"""Up to here each fit finds its own covariance; beyond, hold-out hardly changes its four figures."""
+
+WINDOWS = 4
+WINDOW_SIZE = 500
+
+
+def exact_methods(covariance: Covariance | None) -> dict[str, SmoothFit]:
+    """The methods as functions that fit, evaluated exactly, the simplest first.
+
+    Collocation stands before the rubber sheets: where chance cannot tell them apart, it knows its uncertainty.
+
+    Parameters
+    ----------
+    covariance
+        Covariance of all control, borrowed by collocation; None where there is too little control for one.
+    """
+    return {
+        "identity": Identity.fit,
+        "similarity": Similarity.fit,
+        "affine": Affine.fit,
+        "polynomial": Polynomial.fit,
+        "collocation": partial(_kriging, covariance),
+        "triangulated": Triangulated.fit,
+        "natural-neighbour": NaturalNeighbour.fit,
+        "thin-plate": ThinPlate.fit,
+    }
+
+
+def sound(method: SmoothFit, covariance: Covariance | None) -> SmoothFit:
+    """A method that leaves pieces too small for it to collocation with the covariance of all control."""
+
+    def fit(control: Control) -> OnePiece:
+        try:
+            return method(control)
+        except ControlError:
+            if covariance is None:
+                raise
+            return Kriging.fit(control, covariance)
+
+    return fit
+
+
+def windows(pieces: Sequence[Control], seed: int = 0) -> list[Control]:
+    """The regions in which methods compete: all control where it is little, else some of each kind of land.
+
+    Each region lies within one piece and holds at most ``WINDOW_SIZE`` neighbouring control points.
+
+    Parameters
+    ----------
+    pieces
+        The control of each piece.
+    seed
+        Draws the regions where there is more control than is needed.
+    """
+    if len(pieces) == 1 and len(pieces[0]) <= 2 * WINDOW_SIZE:
+        return list(pieces)
+    rng = np.random.default_rng(seed)
+    sizes = np.array([len(piece) for piece in pieces], dtype=float)
+    drawn = rng.choice(len(pieces), WINDOWS, replace=True, p=sizes / sizes.sum())
+    return [_window(pieces[number], rng) for number in drawn]
+
+
+def _window(piece: Control, rng: np.random.Generator) -> Control:
+    offset = piece.before - piece.before[rng.integers(len(piece))]
+    return piece.take(np.sort(np.argsort(np.hypot(*offset.T), kind="stable")[:WINDOW_SIZE]))
+
+
+def _kriging(covariance: Covariance | None, control: Control) -> Kriging:
+    return Kriging.fit(control, covariance if len(control) > OWN_COVARIANCE else None)
+
+
+def tabulated(field: OnePiece) -> Tabulated:
+    """A field as a table; collocation's two figures come from one solution."""
+    if isinstance(field, Kriging):
+        return Collocation.of_exact(field)
+    return Tabulated.of(field)
