@@ -206,8 +206,9 @@ def _mark_qgis(
     enabled = _text(rows, layout.header.get("enable", -1))
     _mark(reason, np.isin(enabled, ["0", "false", "False"]), "switched_off")
     # QGIS counts image rows downwards from 0 as negative northings; a northing of a mapped place is never that.
-    image = (places[:, 1] <= 0) & (places[:, 3] > 0)
-    _mark(reason, np.full(len(rows), bool(len(rows)) and bool(image[reason == ""].all())) & image, "image_row")
+    image = np.asarray((places[:, 1] <= 0) & (places[:, 3] > 0))
+    if image[reason == ""].all():
+        _mark(reason, image, "image_row")
 
 
 def mark_impossible(reason: NDArray[np.str_], places: NDArray[np.float64]) -> None:

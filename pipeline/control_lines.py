@@ -36,8 +36,31 @@ _SIGNATURES = (
     b"PK\x03\x04",
 )
 _SIDE_FILES = frozenset(
-    (".dbf", ".shx", ".prj", ".cpg", ".sbn", ".sbx", ".qix", ".qpj", ".dat", ".map", ".id", ".ind", ".mid")
-    + (".xml", ".gfs", ".xsd", ".qml", ".sld", ".md", ".aux", ".gpkg-wal", ".gpkg-shm", ".gpkg-journal")
+    (
+        ".dbf",
+        ".shx",
+        ".prj",
+        ".cpg",
+        ".sbn",
+        ".sbx",
+        ".qix",
+        ".qpj",
+        ".dat",
+        ".map",
+        ".id",
+        ".ind",
+        ".mid",
+        ".xml",
+        ".gfs",
+        ".xsd",
+        ".qml",
+        ".sld",
+        ".md",
+        ".aux",
+        ".gpkg-wal",
+        ".gpkg-shm",
+        ".gpkg-journal",
+    )
 )
 _WITH_SIDE_FILES = frozenset((".shp", ".tab", ".mif"))
 

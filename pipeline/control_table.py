@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.control_files import ControlRows, find_control_files, read_control_file
+from pipeline.control_files import ROW_REASONS, ControlRows, find_control_files, read_control_file
 from pipeline.storage import sha256
 from pipeline.tile_names import tile_extent
 from transforms.contract import Control
@@ -166,9 +166,9 @@ def _nothing_usable(files: Sequence[ControlFile], read: Sequence[ControlRows | s
     problems = [file.problem for file in files if file.problem]
     if problems:
         return f"No usable control at all in {len(files)} file(s). The first fault: {problems[0]}"
-    rows = next((rows for rows in read if not isinstance(rows, str) and len(rows)), None)
-    fault = f"row {rows.row[0]} is {rows.reason[0]}" if rows else "it has no rows"
-    return f"No usable control at all in {len(files)} file(s): in {files[0].name} {fault}. Check the files against README.md."
+    file, rows = next((file, rows) for file, rows in zip(files, read, strict=True) if not isinstance(rows, str))
+    fault = ROW_REASONS[str(rows.reason[0])] if len(rows) else "It has a header and no rows."
+    return f"No usable control at all in {len(files)} file(s). The first fault, in {file.name}: {fault}"
 
 
 def _merged(files: tuple[ControlFile, ...], read: Sequence[ControlRows | str]) -> ControlTable:
