@@ -44,34 +44,57 @@ class Features(Protocol):
 class Answers:
     """The answers of a saved file in its order, the refused ones too, and a sentence on whatever was odd."""
 
-    decisions: tuple[Decision, ...]
-    findings: tuple[str, ...]
+    decisions: list[Decision]
+    findings: list[str]
+    answered: dict[int, SavedRow]
+    """By row, what was saved where the answer counts."""
     drafts: dict[int, tuple[str, str]]
-    """Note and officer by row, where nothing was decided yet."""
-    is_as_offered: bool
-    """Whether nobody has answered, added or deleted anything."""
+    """By row, note and officer where nothing was decided yet."""
 
 
 def read_answers(saved: SavedReview, layer: str, features: Features, run_id: str, now: datetime) -> Answers:
     """What officers decided in a saved review file."""
     by_row, findings = _rows_by_feature(saved, layer, features)
-    everyone = {row.officer for row in saved.rows if row.officer}
-    officer = everyone.pop() if len(everyone) == 1 else UNKNOWN_OFFICER
-    decisions: list[Decision] = []
-    drafts = {}
+    answers = Answers([], findings, {}, {})
     for row, copies in by_row.items():
-        before = features.before(row)
-        read = [_answer(copy, row, before) for copy in copies]
-        answers = [answer for answer in read if answer is not None]
-        for number, answer in enumerate(_settle_copies(answers, len(copies))):
-            stamped = _stamp(answer, layer, officer, saved.saved_at, run_id, now)
-            decisions.append(stamped)
-            if number == 0 and stamped.refused:
-                findings.append(f"Layer {layer}, feature {_called(row, stamped.reference)}: {stamped.refused}")
-        is_open = not decisions or decisions[-1].pai_row != row or bool(decisions[-1].refused)
-        if is_open and (copies[0].note or copies[0].officer):
-            drafts[row] = (copies[0].note, copies[0].officer)
-    return Answers(tuple(decisions), tuple(findings), drafts, not decisions and not findings)
+        for answer in _answers_on(row, copies, features.before(row)):
+            stamped = _stamp(answer, layer, saved.saved_at, run_id, now)
+            answers.decisions.append(stamped)
+        _sort_out(answers, row, copies)
+    return answers
+
+
+def _answers_on(row: int, copies: list[SavedRow], before: bytes | None) -> list[Decision]:
+    read = [_answer(copy, row, before) for copy in copies]
+    return _settle_copies([answer for answer in read if answer is not None], len(copies))
+
+
+def _sort_out(answers: Answers, row: int, copies: list[SavedRow]) -> None:
+    latest = answers.decisions[-1] if answers.decisions and answers.decisions[-1].pai_row == row else None
+    if latest is not None and not latest.refused:
+        answers.answered[row] = next(copy for copy in copies if _is_source_of(latest, copy))
+        return
+    if latest is not None:
+        where = f"Layer {latest.layer}, feature {_called(row, latest.reference)}"
+        answers.findings.append(f"{where}: {latest.refused}")
+    if copies[0].note or copies[0].officer:
+        answers.drafts[row] = (copies[0].note, copies[0].officer)
+
+
+def _is_source_of(decision: Decision, saved_row: SavedRow) -> bool:
+    return decision.note == saved_row.note and decision.wkb == saved_row.geometry
+
+
+def row_of(token: str) -> int | None:
+    """The row of the source a row of the review file is about; None if it was not offered.
+
+    Examples
+    --------
+    >>> row_of("12:0f:1e")
+    12
+    """
+    found = _TOKEN.fullmatch(token)
+    return int(found["row"]) if found else None
 
 
 def _called(row: int, reference: str) -> str:
@@ -205,11 +228,11 @@ def _settle_copies(answers: list[Decision], copies: int) -> list[Decision]:
     return [answer if answer.refused else replace(answer, refused=why) for answer in answers]
 
 
-def _stamp(answer: Decision, layer: str, officer: str, saved_at: str, run_id: str, now: datetime) -> Decision:
+def _stamp(answer: Decision, layer: str, saved_at: str, run_id: str, now: datetime) -> Decision:
     return replace(
         answer,
         layer=layer,
-        officer=answer.officer or officer,
+        officer=answer.officer or UNKNOWN_OFFICER,
         saved_at=saved_at,
         taken_at=now.isoformat(timespec="seconds"),
         run=run_id,

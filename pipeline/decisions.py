@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from pipeline.fingerprint import geometry_hash
 from pipeline.storage import append_line, read_lines
 
 WORDS = {
@@ -55,7 +56,7 @@ class Decision:
     @property
     def digest(self) -> str:
         """What was answered, whenever it was read: the same save read twice has the same digest."""
-        content = asdict(self)
+        content = asdict(self) | {"geometry": geometry_hash(self.wkb)}
         for moment in ("saved_at", "taken_at", "run"):
             del content[moment]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

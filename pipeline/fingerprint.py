@@ -110,8 +110,8 @@ def _place(wkb: bytes) -> bytes:
     return _sorted_millimetres(shapely.get_coordinates(geometry)).tobytes()
 
 
-def _sorted_millimetres(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sorted_millimetres(points: NDArray[np.float64]) -> NDArray[np.complex128]:
     # + 0.0 turns -0.0 into 0.0, which has other bytes. A ring repeats its first vertex, and where it starts is the
-    # format's choice: so each place counts once.
+    # format's choice: so each place counts once, in order of easting, then northing, which is how complex numbers sort.
     millimetres = np.rint(points * 1000.0) + 0.0
-    return np.unique(millimetres, axis=0)
+    return np.unique(millimetres[:, 0] + 1j * millimetres[:, 1])

@@ -35,7 +35,10 @@ VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '')
 
 @dataclass(frozen=True)
 class Column:
-    """How one column appears in QGIS's form: its label, and whether and how an officer fills it in."""
+    """How one column appears in QGIS's form: its label, and whether and how an officer fills it in.
+
+    ``default`` is a QGIS expression that fills it in whenever the feature is changed.
+    """
 
     name: str
     label: str
@@ -43,6 +46,7 @@ class Column:
     hidden: bool = False
     words: Mapping[str, str] | None = None
     multiline: bool = False
+    default: str = ""
 
 
 def store_styles(geopackage: Path, styles: Mapping[str, str]) -> None:
@@ -163,7 +167,7 @@ def _layer(kind: str, properties: Mapping[str, str], inner: str = "") -> str:
 def _labels(column: str) -> str:
     return (
         '<labeling type="simple"><settings calloutType="simple">'
-        f'<text-style fieldName="{column}" fontSize="8" textColor="40,40,40,255" isExpression="0">'
+        f'<text-style fieldName="{column}" fontSize="9" textColor="0,0,0,255" isExpression="0">'
         '<text-buffer bufferDraw="1" bufferSize="0.8" bufferColor="255,255,255,255"/></text-style>'
         '<placement placement="0" dist="1"/></settings></labeling>'
     )
@@ -175,12 +179,18 @@ def _form(columns: Sequence[Column], sort_by: str) -> str:
         f'<alias index="{index}" field="{column.name}" name={quoteattr(column.label)}/>'
         for index, column in enumerate(columns)
     )
+    defaults = "".join(
+        f'<default field="{column.name}" expression={quoteattr(column.default)} applyOnUpdate="1"/>'
+        for column in columns
+        if column.default
+    )
     editable = "".join(f'<field name="{column.name}" editable="{int(column.editable)}"/>' for column in columns)
     shown = "".join(
         f'<column type="field" name="{column.name}" hidden="{int(column.hidden)}" width="-1"/>' for column in columns
     )
     return (
         f"<fieldConfiguration>{fields}</fieldConfiguration><aliases>{aliases}</aliases>"
+        f"<defaults>{defaults}</defaults>"
         f"<editable>{editable}</editable>"
         f'<attributetableconfig actionWidgetStyle="dropDown" sortOrder="0" sortExpression="&quot;{sort_by}&quot;">'
         f"<columns>{shown}</columns></attributetableconfig>"

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,12 +20,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.answers import Answers, read_answers
+from pipeline.answers import Answers, read_answers, row_of
 from pipeline.control_nearby import read_control_nearby
 from pipeline.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
 from pipeline.layer_rows import LayerRows, read_layer_rows
 from pipeline.merge import REVIEW_REASONS, Outcome, displacement_m, merge
-from pipeline.review_file import Offer, SavedReview, content_hash, read_review, why_busy, write_review
+from pipeline.review_file import (
+    ControlNearby,
+    Offer,
+    SavedReview,
+    SavedRow,
+    control_hash,
+    finite,
+    read_review,
+    token,
+    why_busy,
+    write_review,
+)
 from pipeline.storage import Migration, sha256, whole_file
 from qa.triage import REASONS
 from transforms.errors import ExportError, ReviewError
@@ -59,6 +70,12 @@ class Collected:
     findings: tuple[str, ...]
     saved: SavedReview | None
     answers: Answers | None
+
+    @property
+    def fids(self) -> dict[int, int]:
+        """The feature number by row, of the features in the file."""
+        rows = self.saved.rows if self.saved else ()
+        return {row: saved.fid for saved in reversed(rows) if (row := row_of(saved.token)) is not None}
 
 
 def review_layer(migration: Migration, layer_name: str, run_id: str, now: datetime | None = None) -> Reviewed:
@@ -105,7 +122,7 @@ def collect_decisions(migration: Migration, layer_name: str, rows: LayerRows, ru
         return Collected((), (busy,) if busy else (), None, None)
     answers = read_answers(saved, layer_name, rows, run_id, now)
     new = append_new(migration.decisions_log, answers.decisions)
-    return Collected(tuple(new), answers.findings, saved, answers)
+    return Collected(tuple(new), tuple(answers.findings), saved, answers)
 
 
 def changed_reviews(migration: Migration, cursor: str | None, quiet_s: float = QUIET_S) -> tuple[list[str], str]:
@@ -159,31 +176,56 @@ def _homeless(stand: Standing, layer: str) -> list[str]:
 
 
 def _offers(rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, collected: Collected) -> list[Offer]:
-    """The open features as officers see them, the riskiest first."""
+    """The open features in order of risk, then those answered in the present file.
+
+    The answered ones stay where the officer has them on the screen, and can be answered differently.
+    """
     risk = np.nan_to_num(rows.numbers("quality", "risk"), nan=np.inf)
+    answered = collected.answers.answered if collected.answers else {}
+    kept = [row for row in answered if row < len(rows) and outcomes[row].status != "open" and row in stand.holding]
     open_rows = [row for row, outcome in enumerate(outcomes) if outcome.status == "open"]
     open_rows.sort(key=lambda row: (-risk[row], row))
-    hashes = rows.source_hashes(open_rows)
-    drafts = collected.answers.drafts if collected.answers else {}
-    shift_m, uncertainty_m = rows.numbers("shifted", "shift_m"), rows.numbers("shifted", "uncertainty_m")
-    return [
-        Offer(
-            row=row,
-            reference=rows.reference(row),
-            reasons=" ".join(sentence(code) for code in outcomes[row].reasons),
-            remark=stand.refused[row].refused if row in stand.refused else "",
-            shift_m=shift_m[row],
-            uncertainty_m=uncertainty_m[row],
-            risk=rows.quality["risk"][row].as_py() or 0.0,
-            before=rows.before(row),
-            proposal=rows.proposal(row),
-            source_hash=hashes[row],
-            proposal_hash=rows.proposal_hash(row),
-            note=drafts.get(row, ("", ""))[0],
-            officer=drafts.get(row, ("", ""))[1],
-        )
-        for row in open_rows
+    offers = [
+        _offer_of(row, source_hash, rows, outcomes[row], stand, collected)
+        for row, source_hash in rows.source_hashes(open_rows).items()
     ]
+    for row in sorted(kept):
+        offer = _offer_of(row, "", rows, outcomes[row], stand, collected)
+        offers.append(_with_answer(offer, answered[row]))
+    return offers
+
+
+def _offer_of(
+    row: int, source_hash: str, rows: LayerRows, outcome: Outcome, stand: Standing, collected: Collected
+) -> Offer:
+    drafts = collected.answers.drafts if collected.answers else {}
+    note, officer = drafts.get(row, ("", ""))
+    return Offer(
+        row=row,
+        reference=rows.reference(row),
+        reasons=" ".join(sentence(code) for code in outcome.reasons),
+        remark=stand.refused[row].refused if row in stand.refused else "",
+        shift_m=rows.shifted["shift_m"][row].as_py(),
+        uncertainty_m=rows.shifted["uncertainty_m"][row].as_py(),
+        risk=finite(rows.quality["risk"][row].as_py()),
+        before=rows.before(row),
+        proposal=rows.proposal(row),
+        token=token(row, source_hash, rows.proposal_hash(row)),
+        fid=collected.fids.get(row),
+        note=note,
+        officer=officer,
+    )
+
+
+def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
+    return replace(
+        offer,
+        proposal=saved.geometry,
+        token=saved.token,
+        decision=saved.decision,
+        note=saved.note,
+        officer=saved.officer,
+    )
 
 
 def sentence(code: str) -> str:
@@ -196,17 +238,34 @@ def _offer(migration: Migration, layer: str, offers: Sequence[Offer], collected:
     if busy := why_busy(path):
         return False, [] if busy in collected.findings else [busy]
     control = read_control_nearby(migration.control_table, offers)
-    saved, answers = collected.saved, collected.answers
-    if saved and answers and answers.is_as_offered and saved.content == content_hash(offers, control):
+    saved = collected.saved
+    if saved and _is_shown(offers, control, collected):
         return True, []
     read = saved.sha256 if saved else None
     try:
-        written = write_review(path, layer, offers, control, lambda: not why_busy(path) and _hash(path) == read)
+        written = write_review(
+            path,
+            layer,
+            offers,
+            control,
+            saved.last_fid if saved else 0,
+            lambda: not why_busy(path) and _hash(path) == read,
+        )
     except ExportError as error:
         return False, [str(error)]
     return written, [] if written else [
         f"{path} was saved while this run was at work, so it was left as it is. Run again to take in what was saved."
     ]
+
+
+def _is_shown(offers: Sequence[Offer], control: ControlNearby, collected: Collected) -> bool:
+    """Whether the present file shows the same already: then it stays under the hands of whoever has it open."""
+    saved, answers = collected.saved, collected.answers
+    if saved is None or answers is None or answers.findings or saved.control != control_hash(control):
+        return False
+    answered = {row.token for row in answers.answered.values()}
+    shown = Counter(row.token if row.token in answered else row.shown for row in saved.rows)
+    return shown == Counter(offer.token if offer.token in answered else offer.shown for offer in offers)
 
 
 def _hash(path: Path) -> str | None:

@@ -8,6 +8,7 @@ the rows after it, and geometries keep their bytes, curves and M included.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shutil
 import sqlite3
 import tempfile
@@ -29,6 +30,7 @@ from transforms.errors import ReviewError
 
 OLD_POSITION, CONTROL_NEARBY = "old_position", "control_nearby"
 
+_WHO = "coalesce(nullif(trim(\"officer\"), ''), @user_account_name)"
 _COLUMNS = (
     Column("fid", "fid", hidden=True),
     Column("risk_order", "Order of risk"),
@@ -40,7 +42,7 @@ _COLUMNS = (
     Column("risk", "Risk", hidden=True),
     Column("decision", "Decision", editable=True, words=WORDS),
     Column("note", "Note", editable=True, multiline=True),
-    Column("officer", "Officer", editable=True),
+    Column("officer", "Officer", editable=True, default=_WHO),
     Column("remark", "Answer to what was saved before", multiline=True),
     Column("offer", "What was shown", hidden=True),
 )
@@ -49,28 +51,47 @@ _CONTENT = "pai_review"
 _ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
 
 
+Shown = tuple[str, str, str, float | None]
+"""Token, reasons, remark and risk of a feature, as a review file shows them."""
+
+
 @dataclass(frozen=True)
 class Offer:
-    """One feature as it is offered to officers; geometries are well-known binary."""
+    """One feature as it is offered to officers; geometries are well-known binary.
+
+    ``fid`` is the one it had in the file before, None if it is new there; ``decision`` is filled in where an officer
+    has answered.
+    """
 
     row: int
     reference: str
     reasons: str
     remark: str
-    shift_m: float
-    uncertainty_m: float
-    risk: float
+    shift_m: float | None
+    uncertainty_m: float | None
+    risk: float | None
     before: bytes | None
     proposal: bytes | None
-    source_hash: str
-    proposal_hash: str
+    token: str
+    fid: int | None = None
+    decision: str = ""
     note: str = ""
     officer: str = ""
 
     @property
-    def token(self) -> str:
-        """Which feature was shown and how it looked; goes with the row wherever it is copied."""
-        return f"{self.row}:{self.source_hash}:{self.proposal_hash}"
+    def shown(self) -> Shown:
+        """What would have to change for the feature to be offered anew."""
+        return self.token, self.reasons, self.remark, self.risk
+
+
+def finite(number: float | None) -> float | None:
+    """``number`` as a GeoPackage holds it, which knows no NaN."""
+    return number if number is not None and np.isfinite(number) else None
+
+
+def token(row: int, source_hash: str, proposal_hash: str) -> str:
+    """Which feature is shown and how it looks; goes with the row wherever it is copied."""
+    return f"{row}:{source_hash}:{proposal_hash}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,10 @@ class ControlNearby:
 
 @dataclass(frozen=True)
 class SavedRow:
-    """One row as it was saved; ``trouble`` says why its geometry cannot be read, if so."""
+    """One row as it was saved; ``trouble`` says why its geometry cannot be read, if so.
+
+    ``shown`` is what was offered, as ``Offer.shown``.
+    """
 
     fid: int
     pai_row: object
@@ -94,15 +118,20 @@ class SavedRow:
     token: str
     geometry: bytes | None
     trouble: str
+    shown: Shown
 
 
 @dataclass(frozen=True)
 class SavedReview:
-    """A review file as it was saved: its rows, the tokens that were offered, its hash and time."""
+    """A review file as it was saved: its rows, the tokens that were offered, its control, hash, and time.
+
+    ``last_fid`` is the highest feature number that was ever used in it.
+    """
 
     rows: tuple[SavedRow, ...]
     offered: frozenset[str]
-    content: str
+    control: str
+    last_fid: int
     sha256: str
     saved_at: str
 
@@ -146,7 +175,12 @@ def read_review(path: Path, layer: str) -> SavedReview | None:
 
 
 def write_review(
-    path: Path, layer: str, offers: Sequence[Offer], control: ControlNearby, may_replace: Callable[[], bool]
+    path: Path,
+    layer: str,
+    offers: Sequence[Offer],
+    control: ControlNearby,
+    last_fid: int,
+    may_replace: Callable[[], bool],
 ) -> bool:
     """Write the review file, whole or not at all.
 
@@ -155,9 +189,11 @@ def write_review(
     path, layer
         The file, and the name of its first layer.
     offers
-        The open features, the riskiest first.
+        The features, in order of risk.
     control
         The control points near them.
+    last_fid
+        The highest feature number used so far; 0 for a first file.
     may_replace
         Asked last of all: False leaves the present file in place, because somebody has saved meanwhile.
 
@@ -166,10 +202,9 @@ def write_review(
     bool
         Whether the file was replaced.
     """
-    first_fid = _unused_fid(path, layer)
     try:
         with whole_file(path) as beside:
-            _write_layers(beside, layer, offers, control, first_fid)
+            _write_layers(beside, layer, offers, control, last_fid)
             if not may_replace():
                 raise _SavedMeanwhileError
     except _SavedMeanwhileError:
@@ -177,14 +212,9 @@ def write_review(
     return True
 
 
-def content_hash(offers: Sequence[Offer], control: ControlNearby) -> str:
-    """What a review file would show, without what officers write into it."""
-    digest = hashlib.sha256()
-    for offer in offers:
-        digest.update(repr((offer.token, offer.reference, offer.reasons, offer.remark)).encode())
-        digest.update(np.array([offer.shift_m, offer.uncertainty_m, offer.risk]).tobytes())
-    digest.update(repr((list(control.lines), control.columns)).encode())
-    return digest.hexdigest()
+def control_hash(control: ControlNearby) -> str:
+    """What a review file shows of the control."""
+    return hashlib.sha256(repr((list(control.lines), control.columns)).encode()).hexdigest()
 
 
 class _SavedMeanwhileError(Exception):
@@ -205,7 +235,8 @@ def _read_copy(copy: Path, layer: str, saved_at: str) -> SavedReview:
         return SavedReview(
             tuple(_saved_rows(connection, layer)),
             frozenset(_texts(connection, OLD_POSITION, "offer")),
-            next(iter(_texts(connection, _CONTENT, "content")), ""),
+            next(iter(_texts(connection, _CONTENT, "control")), ""),
+            _last_fid(connection, layer),
             sha256(copy),
             saved_at,
         )
@@ -251,6 +282,12 @@ def _saved_rows(connection: sqlite3.Connection, layer: str) -> Iterator[SavedRow
             token=_text(values["offer"]),
             geometry=geometry,
             trouble=trouble,
+            shown=(
+                _text(values["offer"]),
+                _text(values.get("reasons")),
+                _text(values.get("remark")),
+                values.get("risk"),
+            ),
         )
 
 
@@ -278,19 +315,21 @@ def _geometry(blob: object) -> tuple[bytes | None, str]:
     return blob[8 + envelope :], ""
 
 
-def _unused_fid(path: Path, layer: str) -> int:
-    # QGIS addresses features by fid. If it still shows the file that is being replaced, a late save must hit no
-    # feature (QGIS then reports it) rather than another one: so a fid is never used again.
-    if not path.exists():
-        return 1
-    with tempfile.TemporaryDirectory() as folder, _opened(Path(shutil.copy(path, folder))) as connection:
-        last = connection.execute(f'SELECT max(rowid) FROM "{layer}"').fetchone()[0] or 0
-        used = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone()
-        return int(max(last, used[0] if used else 0)) + 1
+def _last_fid(connection: sqlite3.Connection, layer: str) -> int:
+    last = connection.execute(f'SELECT max(rowid) FROM "{layer}"').fetchone()[0] or 0
+    used = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (layer,)).fetchone()
+    return int(max(last, used[0] if used else 0))
 
 
-def _write_layers(path: Path, layer: str, offers: Sequence[Offer], control: ControlNearby, first_fid: int) -> None:
-    fids = range(first_fid, first_fid + len(offers))
+def _fids(offers: Sequence[Offer], last_fid: int) -> list[int]:
+    # QGIS addresses features by fid, and tells nobody when a late save finds none. If it still shows the file that is
+    # replaced, what it saves must reach the same feature: so a feature keeps its fid, and none is given out twice.
+    unused = itertools.count(last_fid + 1)
+    return [offer.fid if offer.fid is not None else next(unused) for offer in offers]
+
+
+def _write_layers(path: Path, layer: str, offers: Sequence[Offer], control: ControlNearby, last_fid: int) -> None:
+    fids = _fids(offers, last_fid)
     _write_layer(path, layer, [offer.proposal for offer in offers], _offer_columns(offers, fids))
     old = {
         "fid": fids,
@@ -303,8 +342,10 @@ def _write_layers(path: Path, layer: str, offers: Sequence[Offer], control: Cont
     styles = {layer: review_style(_COLUMNS, "risk_order")}
     store_styles(path, styles | {OLD_POSITION: old_position_style(), CONTROL_NEARBY: control_style()})
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"CREATE TABLE {_CONTENT} (content TEXT)")
-        connection.execute(f"INSERT INTO {_CONTENT} VALUES (?)", (content_hash(offers, control),))
+        connection.execute(f"CREATE TABLE {_CONTENT} (control TEXT)")
+        connection.execute(f"INSERT INTO {_CONTENT} VALUES (?)", (control_hash(control),))
+        # Keeps a number from being given out again after its feature has left the file.
+        connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last_fid, layer))
 
 
 def _offer_columns(offers: Sequence[Offer], fids: Sequence[int]) -> dict[str, Sequence[Any]]:
@@ -314,10 +355,10 @@ def _offer_columns(offers: Sequence[Offer], fids: Sequence[int]) -> dict[str, Se
         "pai_row": [offer.row for offer in offers],
         "id": [offer.reference for offer in offers],
         "reasons": [offer.reasons for offer in offers],
-        "shift_m": [float(offer.shift_m) for offer in offers],
-        "uncertainty_m": [float(offer.uncertainty_m) for offer in offers],
-        "risk": [float(offer.risk) for offer in offers],
-        "decision": [None] * len(offers),
+        "shift_m": [offer.shift_m for offer in offers],
+        "uncertainty_m": [offer.uncertainty_m for offer in offers],
+        "risk": [offer.risk for offer in offers],
+        "decision": [offer.decision or None for offer in offers],
         "note": [offer.note or None for offer in offers],
         "officer": [offer.officer or None for offer in offers],
         "remark": [offer.remark or None for offer in offers],
@@ -335,6 +376,8 @@ def _write_layer(path: Path, name: str, geometries: Sequence[bytes | None], colu
     shapes = np.empty(len(geometries), dtype=object)
     shapes[:] = [kind.fit(wkb) for wkb in geometries]
     fields = [np.array(list(values), dtype=_TYPES.get(column, object)) for column, values in columns.items()]
+    # QGIS before 3.28 warns of anything newer than GeoPackage 1.2.
+    version = {} if path.exists() else {"VERSION": "1.2"}
     pyogrio.raw.write(
         path,
         shapes,
@@ -344,4 +387,5 @@ def _write_layer(path: Path, name: str, geometries: Sequence[bytes | None], colu
         driver="GPKG",
         geometry_type=kind.name,
         crs="EPSG:27700",
+        **version,
     )
