@@ -108,7 +108,7 @@ def shift(
     shape: Annotated[Literal["follow", "rigid"], typer.Option(help="rigid keeps right angles right.")] = "follow",
 ) -> None:
     """Shift one layer, any format to any format, streaming."""
-    from pipeline.shift import shift_file
+    from pipeline.shift_file import shift_file
 
     shifted = shift_file(field, source, target, layer=layer, tolerance_m=tolerance_m, shape=shape)
     _say(shifted.sentence)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,30 @@ WORKERS = 2
 
 Shape = Literal["follow", "rigid"]
 """``follow``: every vertex by its place. ``rigid``: one shift and rotation per feature or group of touching ones."""
+
+
+@dataclass
+class Tally:
+    """What happened to the features of a layer, counted as they pass."""
+
+    features: int = 0
+    moved: int = 0
+    vertices: int = 0
+    vertices_added: int = 0
+    curves_kept: int = 0
+    curves_densified: int = 0
+    blocked: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: MovedBatch) -> None:
+        """Count one more batch."""
+        self.features += len(batch.moved)
+        self.moved += int(batch.moved.sum())
+        self.vertices += batch.vertices
+        self.vertices_added += int(batch.vertices_added.sum())
+        self.curves_kept += int(batch.curves_kept.sum())
+        self.curves_densified += int(batch.curves_densified.sum())
+        codes, counts = np.unique(batch.blocked_by[batch.blocked_by != ""], return_counts=True)
+        self.blocked.update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
 
 
 def move_layer(

@@ -1,21 +1,25 @@
-"""``post-pai shift``'s streaming function and the stage that proposes a move for every feature of a layer."""
+"""The stage that proposes a move: every feature of a layer by its regime, whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline import ledger
+from pipeline.base_maps import read_base_maps
+from pipeline.captures import read_evidence
 from pipeline.field_file import read_field
-from pipeline.formats import GEOMETRY, LayerInfo, open_batches, write_batches
+from pipeline.fingerprint import layer_hash
+from pipeline.fitted import Fitted
+from pipeline.formats import GEOMETRY, open_batches, write_batches
 from pipeline.geometry import (
     BAD_COORDINATES,
     GEOMETRY_TYPE,
@@ -25,14 +29,18 @@ from pipeline.geometry import (
     MovedBatch,
     MoveRules,
 )
-from pipeline.georeference import understand
-from pipeline.layer_move import WORKERS, Shape, move_layer
-from pipeline.layer_survey import LayerSurvey, Opener, survey_layer
-from pipeline.ledger import refuse_own_columns
+from pipeline.layer_move import WORKERS, Tally, move_layer
+from pipeline.layer_survey import survey_layer
+from pipeline.linear_copy import linear_copy
+from pipeline.neighbour_layers import neighbour_places
+from pipeline.settings import LayerSettings
+from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
+from pipeline.storage import Migration, read_json, sha256
 from qa.limits import limits_in_force
-from transforms.errors import ExportError
+from qa.regime import AFFECTED, UNKNOWN, Regimes, classify
+from transforms.errors import SourceError
 
-BATCH_ROWS = 16_384
+__all__ = ["SHIFT_REASONS", "ShiftSummary", "ShiftedFile", "shift_file", "shift_layer"]
 
 SHIFT_REASONS = {
     OUTSIDE_CONTROL: "Part of it lies where there is no control, so its shift would be a guess.",
@@ -43,172 +51,205 @@ SHIFT_REASONS = {
 }
 """Why a feature stayed where it was, with the sentence an officer reads."""
 
-MOVED, UNMOVED, OPEN = "moved", "unmoved", "open"
+MOVING_REGIMES = (AFFECTED, UNKNOWN)
+"""For these a move is proposed; whether one of ``unknown`` origin takes it is an officer's answer."""
 
-_ADDED = (
-    pa.field("pai_status", pa.string()),
-    pa.field("pai_reasons", pa.string()),
-    pa.field("pai_shift_m", pa.float64()),
-    pa.field("pai_uncertainty_m", pa.float64()),
-    pa.field("pai_run", pa.string()),
+MOVING_STRATEGIES = ("shift", "shift_and_reattach")
+
+_COLUMNS = pa.schema(
+    [
+        pa.field("pai_row", pa.int64()),
+        pa.field("moved", pa.bool_()),
+        pa.field("regime", pa.string()),
+        pa.field("regime_reasons", pa.list_(pa.string())),
+        pa.field("blocked_by", pa.string()),
+        *(
+            pa.field(name, pa.float64())
+            for name in (
+                "shift_m",
+                "shift_easting_m",
+                "shift_northing_m",
+                "uncertainty_m",
+                "control_distance_m",
+                "break_distance_m",
+                "straddling_m",
+            )
+        ),
+        *(pa.field(name, pa.int64()) for name in ("vertices_added", "curves_kept", "curves_densified")),
+        pa.field(GEOMETRY, pa.binary()),
+    ]
 )
 
 
-@dataclass
-class Tally:
-    """What happened to the features of a layer, counted as they pass."""
-
-    features: int = 0
-    moved: int = 0
-    vertices: int = 0
-    vertices_added: int = 0
-    curves_kept: int = 0
-    curves_densified: int = 0
-    blocked: Counter[str] = field(default_factory=Counter)
-
-    def add(self, batch: MovedBatch) -> None:
-        """Count one more batch."""
-        self.features += len(batch.moved)
-        self.moved += int(batch.moved.sum())
-        self.vertices += batch.vertices
-        self.vertices_added += int(batch.vertices_added.sum())
-        self.curves_kept += int(batch.curves_kept.sum())
-        self.curves_densified += int(batch.curves_densified.sum())
-        codes, counts = np.unique(batch.blocked_by[batch.blocked_by != ""], return_counts=True)
-        self.blocked.update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
-
-
 @dataclass(frozen=True)
-class ShiftedFile:
-    """What ``shift_file`` did: counts that add up, and what was noted on the way."""
+class ShiftSummary:
+    """What was proposed for one layer; the numbers become the asset's metadata.
 
-    source: Path
-    target: Path
-    tally: Tally
+    ``regimes`` and ``blocked`` count features; ``mean_shift_m`` and ``largest_shift_m`` are over the moved features,
+    NaN without any.
+    """
+
+    layer: str
+    features: int
+    moved: int
+    regimes: dict[str, int]
+    blocked: dict[str, int]
+    mean_shift_m: float
+    largest_shift_m: float
+    largest_uncertainty_m: float
+    vertices: int
+    vertices_added: int
     hanging_nodes: int
-    notes: tuple[str, ...]
-
-    @property
-    def features(self) -> int:
-        """Features of the source, all of them in the target."""
-        return self.tally.features
-
-    @property
-    def moved(self) -> int:
-        """Features at their new places."""
-        return self.tally.moved
+    curves_kept: int
+    curves_densified: int
 
     @property
     def unmoved(self) -> int:
-        """Features with no geometry to move."""
-        return self.tally.blocked[NO_GEOMETRY]
-
-    @property
-    def open(self) -> int:
-        """Features left where they were for a reason that a person must look at."""
-        return self.features - self.moved - self.unmoved
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a line, with what was noted in lines below."""
-        why = ", ".join(f"{count} {code}" for code, count in sorted(self.tally.blocked.items()))
-        counts = f"{self.moved} moved, {self.unmoved} unmoved, {self.open} open{f' ({why})' if why else ''}"
-        return "\n".join([f"{self.target}: {self.features} features: {counts}.", *self.notes])
+        """Features for which nothing is proposed."""
+        return self.features - self.moved
 
 
-def shift_file(
-    field_file: Path,
-    source: Path,
-    target: Path,
-    *,
-    layer: str | None = None,
-    tolerance_m: float = 0.05,
-    shape: Shape = "follow",
-) -> ShiftedFile:
-    """Shift one layer, any format to any format, in bounded memory.
-
-    ``target`` has every feature of ``source`` once, in order, with its columns unchanged and ``pai_status``
-    (``moved``; ``unmoved`` without geometry; ``open`` where a person must decide), ``pai_reasons`` (codes joined by
-    ``;``), ``pai_shift_m``, ``pai_uncertainty_m`` and ``pai_run`` (the first 12 digits of the field file's SHA-256).
-    No base map is known here: whatever lies inside control moves.
+def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> ShiftSummary:
+    """Propose a move for every feature of a staged layer: ``shifted.parquet``.
 
     Parameters
     ----------
-    field_file
-        A fitted shift.
-    source, target
-        The layer to shift and the file to write, whole or not at all; never the same.
-    layer
-        The layer inside ``source``, where it holds several.
-    tolerance_m
-        How closely a straight edge follows the field [m].
-    shape
-        ``rigid`` moves each feature, or group of touching features, by one shift and rotation.
+    migration
+        The migration; the layer is staged and the field fitted.
+    layer_name
+        The layer's name in ``migration.yaml``.
+    run_id
+        What the ledger calls this run.
 
     Raises
     ------
+    SourceError
+        If the layer is not staged.
     FieldError
         If the field file cannot be read.
-    SourceError
-        If the layer cannot be read or is not in National Grid metres.
     LedgerError
         If the source was shifted already.
-    ExportError
-        If the target is the source, or cannot be written.
     """
-    _refuse_same(source, target)
-    shift_field = read_field(field_file).field
-    run = hashlib.sha256(field_file.read_bytes()).hexdigest()[:12]
-    rules = MoveRules(tolerance_m, limits_in_force().straddling_m)
-    opener: Opener = lambda: open_batches(source, layer=layer, batch_rows=BATCH_ROWS)  # noqa: E731
-    with ExitStack() as stack:
-        executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
-        survey = stack.enter_context(survey_layer(opener, executor, check=_refuse_own))
-        reference = understand(survey.info.crs_wkt, survey.sample, name=str(source))
-        tally = Tally()
-        moved = move_layer(survey, shift_field, rules, shape, executor)
-        batches = _with_outcome(moved, tally, run)
-        written = write_batches(target, _extended(survey), batches)
-    notes = (*survey.info.findings, *reference.findings, *written.notes)
-    return ShiftedFile(source, target, tally, survey.hanging_nodes, notes)
+    settings = migration.settings.layer(layer_name)
+    staged = _read_staged(migration, layer_name)
+    fitted = read_field(migration.field_file)
+    digests = _refuse_second_shift(migration, settings, staged)
+    regimes = _regimes(migration, settings, staged, fitted)
+    wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy in MOVING_STRATEGIES)
+    summary = _write_proposal(migration, settings, fitted, regimes, wanted)
+    ledger.record_shift(
+        migration,
+        layer_name,
+        **digests,
+        control_digest=fitted.control_sha256,
+        field_digest=sha256(migration.field_file),
+        run_id=run_id,
+    )
+    return summary
 
 
-def _refuse_same(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-        raise ExportError(f"{target} is the source itself, and a source is never changed. Give another file for OUT.")
+def _read_staged(migration: Migration, layer_name: str) -> pa.Table:
+    path = migration.staged(layer_name)
+    if not path.exists():
+        raise SourceError(f"Layer {layer_name} cannot be shifted: {path} is missing. Run the stage sources first.")
+    return pq.read_table(path)
 
 
-def _refuse_own(info: LayerInfo, schema: pa.Schema) -> None:
-    refuse_own_columns(str(info.path), [name for name in schema.names if name != GEOMETRY])
+def _refuse_second_shift(migration: Migration, settings: LayerSettings, staged: pa.Table) -> dict[str, str]:
+    files = read_json(migration.manifest(settings.name))["files"]
+    digests = {
+        "source_digest": ledger.source_digest(files, settings.source_layer),
+        "geometry_digest": layer_hash(staged[GEOMETRY].to_pylist()),
+    }
+    ledger.refuse_second_shift(migration, settings.name, **digests)
+    return digests
 
 
-def _extended(survey: LayerSurvey) -> pa.Schema:
-    schema = survey.schema
-    for column in _ADDED:
-        schema = schema.append(column)
-    return schema
+def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fitted: Fitted) -> Regimes:
+    geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
+    evidence = read_evidence(staged, settings, migration.settings)
+    limits = limits_in_force(migration.settings.limits)
+    return classify(geometries, evidence, read_base_maps(migration), fitted.field, limits)
 
 
-def _with_outcome(
-    moved: Iterator[tuple[pa.RecordBatch, MovedBatch]], tally: Tally, run: str
+def _write_proposal(
+    migration: Migration, settings: LayerSettings, fitted: Fitted, regimes: Regimes, wanted: NDArray[np.bool_]
+) -> ShiftSummary:
+    rules = MoveRules(settings.tolerance_m, limits_in_force(migration.settings.limits).straddling_m)
+    opener = partial(open_batches, migration.staged(settings.name), batch_rows=BATCH_ROWS)
+    tally, lengths = Tally(), _Lengths()
+    with ThreadPoolExecutor(WORKERS) as executor:
+        others = neighbour_places(migration, settings.name) if wanted.any() else ()
+        with survey_layer(opener, executor, others=others) as survey:
+            moved = move_layer(
+                survey, fitted.field, rules, settings.shape, executor, wanted=wanted, with_distances=True
+            )
+            write_batches(migration.shifted(settings.name), _COLUMNS, _proposals(moved, regimes, tally, lengths))
+    return _summary(settings.name, regimes, tally, lengths, survey.hanging_nodes)
+
+
+class _Lengths:
+    """Shift and uncertainty of the moved features, as they pass."""
+
+    def __init__(self) -> None:
+        self.moved, self.total_m, self.largest_m, self.largest_uncertainty_m = 0, 0.0, float("nan"), float("nan")
+
+    def add(self, batch: MovedBatch) -> None:
+        shift_m = batch.shift_m[batch.moved]
+        self.moved += len(shift_m)
+        self.total_m += float(shift_m.sum())
+        self.largest_m = float(np.fmax.reduce(shift_m, initial=self.largest_m))
+        self.largest_uncertainty_m = float(
+            np.fmax.reduce(batch.uncertainty_m[batch.moved], initial=self.largest_uncertainty_m)
+        )
+
+    @property
+    def mean_m(self) -> float:
+        return self.total_m / self.moved if self.moved else float("nan")
+
+
+def _proposals(
+    moved: Iterator[tuple[pa.RecordBatch, MovedBatch]], regimes: Regimes, tally: Tally, lengths: _Lengths
 ) -> Iterator[pa.RecordBatch]:
     for batch, outcome in moved:
+        first = tally.features
         tally.add(outcome)
-        columns = [
-            outcome.geometry if name == GEOMETRY else batch.column(i) for i, name in enumerate(batch.schema.names)
-        ]
-        added = _outcome_columns(outcome, run)
-        names = [*batch.schema.names, *(column.name for column in _ADDED)]
-        yield pa.RecordBatch.from_arrays([*columns, *added], names=names)
+        lengths.add(outcome)
+        rows = slice(first, tally.features)
+        yield _proposal(batch, outcome, regimes.regime[rows], regimes.reasons[rows])
 
 
-def _outcome_columns(outcome: MovedBatch, run: str) -> list[pa.Array]:
-    status = np.where(outcome.moved, MOVED, np.where(outcome.blocked_by == NO_GEOMETRY, UNMOVED, OPEN))
-    shift_m = np.where(outcome.moved, outcome.shift_m, 0.0)
-    return [
-        pa.array(status.astype(object), pa.string()),
-        pa.array(outcome.blocked_by.astype(object), pa.string()),
-        pa.array(shift_m),
-        pa.array(outcome.uncertainty_m, mask=~outcome.moved | np.isnan(outcome.uncertainty_m)),
-        pa.array([run] * len(shift_m), pa.string()),
-    ]
+def _proposal(
+    batch: pa.RecordBatch, outcome: MovedBatch, regime: NDArray[np.str_], reasons: list[list[str]]
+) -> pa.RecordBatch:
+    numbers = {name: getattr(outcome, name) for name in _COLUMNS.names if hasattr(outcome, name)}
+    columns = {
+        **{name: pa.array(values, _COLUMNS.field(name).type) for name, values in numbers.items() if name not in _TEXT},
+        "pai_row": batch.column(batch.schema.get_field_index("pai_row")),
+        "regime": pa.array(regime.astype(object), pa.string()),
+        "regime_reasons": pa.array(reasons, pa.list_(pa.string())),
+        "blocked_by": pa.array(outcome.blocked_by.astype(object), pa.string()),
+        GEOMETRY: outcome.geometry.cast(pa.binary()),
+    }
+    return pa.RecordBatch.from_arrays([columns[name] for name in _COLUMNS.names], schema=_COLUMNS)
+
+
+_TEXT = ("blocked_by",)
+
+
+def _summary(layer: str, regimes: Regimes, tally: Tally, lengths: _Lengths, hanging_nodes: int) -> ShiftSummary:
+    return ShiftSummary(
+        layer=layer,
+        features=tally.features,
+        moved=tally.moved,
+        regimes=dict(Counter(regimes.regime.tolist())),
+        blocked=dict(tally.blocked),
+        mean_shift_m=lengths.mean_m,
+        largest_shift_m=lengths.largest_m,
+        largest_uncertainty_m=lengths.largest_uncertainty_m,
+        vertices=tally.vertices,
+        vertices_added=tally.vertices_added,
+        hanging_nodes=hanging_nodes,
+        curves_kept=tally.curves_kept,
+        curves_densified=tally.curves_densified,
+    )
