@@ -71,6 +71,7 @@ class Score:
     settled: NDArray[np.bool_]
 
     def line(self, name: str) -> str:
+        """One line of the table."""
         wrong = self.settled & (self.error_m > WRONG_M)
         known = np.isfinite(self.error_m)
         return (

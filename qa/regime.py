@@ -200,7 +200,7 @@ def _settle(regimes: Regimes, rows: NDArray[np.bool_], regime: str, reason: str,
 
 def _coarse(geometries: Geometries, limits: Limits) -> NDArray[np.bool_]:
     is_point = shapely.get_type_id(geometries) == 0
-    places = np.stack([shapely.get_x(geometries), shapely.get_y(geometries)], axis=1)
+    places = shapely.bounds(geometries)[:, :2]
     rest = np.abs(places - limits.coarse_coordinate_m * np.round(places / limits.coarse_coordinate_m))
     return np.asarray(is_point & (rest < 1e-6).all(axis=1))
 

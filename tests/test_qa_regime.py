@@ -1,0 +1,159 @@
+"""The regime of features, on a little map with two editions of which everything is known."""
+
+import numpy as np
+import pytest
+import shapely
+from two_maps import LittleField, base_maps, is_west, on_new_map, plots
+
+from qa.limits import limits_in_force
+from qa.regime import REASONS, Evidence, classify
+
+LOADED = np.datetime64("2005-06-01")
+BEFORE, AFTER, NEVER = np.datetime64("1999-03-02"), np.datetime64("2007-03-02"), np.datetime64("NaT")
+
+
+@pytest.fixture(scope="module")
+def base():
+    return base_maps()
+
+
+@pytest.fixture(scope="module")
+def western():
+    areas, buildings = plots()
+    west = is_west(areas)
+    return areas[west], buildings[west]
+
+
+def judged(geometries, base, **columns):
+    columns.setdefault("captured_on", np.full(len(geometries), NEVER, dtype="datetime64[D]"))
+    evidence = Evidence(new_map_loaded_on=LOADED, ground_methods=("GPS",), **columns)
+    return classify(np.asarray(geometries, dtype=object), evidence, base, LittleField(), limits_in_force())
+
+
+def dates(*days):
+    return np.array(days, dtype="datetime64[D]")
+
+
+def mixed(areas):
+    """Fifty traced on the old map, then fifty on the new one; dates for all but the last ten of each."""
+    geometries = np.concatenate([areas[:50], on_new_map(areas[50:100])])
+    captured = dates(*[BEFORE] * 40, *[NEVER] * 10, *[AFTER] * 40, *[NEVER] * 10)
+    return geometries, captured
+
+
+def test_undated_features_are_told_by_the_map_they_coincide_with(base, western):
+    geometries, captured = mixed(western[0])
+    regimes = judged(geometries, base, captured_on=captured)
+    assert set(regimes.regime[40:50]) == {"affected"}
+    assert set(regimes.regime[90:]) == {"already_new"}
+    assert all("coincides_with_old_map" in codes for codes in regimes.reasons[40:50])
+    assert regimes.wrong_chance_ratio[[*range(40, 50), *range(90, 100)]].max() < 0.05
+
+
+def test_a_wrong_date_does_not_outweigh_coincidence(base, western):
+    geometries, captured = mixed(western[0])
+    captured[0], captured[50] = AFTER, BEFORE
+    regimes = judged(geometries, base, captured_on=captured)
+    assert list(regimes.regime[[0, 50]]) == ["affected", "already_new"]
+    assert "date_contradicted" in regimes.reasons[0]
+    assert "date_contradicted" in regimes.reasons[50]
+
+
+def test_hand_traced_features_still_coincide(base, western):
+    geometries, captured = mixed(western[0])
+    shaky = np.random.default_rng(3)
+    geometries[40:50] = shapely.transform(
+        geometries[40:50], lambda points: points + shaky.normal(0, 0.15, points.shape)
+    )
+    assert set(judged(geometries, base, captured_on=captured).regime[40:50]) == {"affected"}
+
+
+def test_points_in_buildings_are_told_by_the_layers_own_habit(base, western):
+    buildings = western[1]
+    random = np.random.default_rng(4)
+    centres = shapely.get_coordinates(shapely.centroid(np.concatenate([buildings, on_new_map(buildings)])))
+    points = shapely.points(centres + random.normal(0, 0.3, centres.shape))
+    half = len(buildings)
+    captured = dates(*[BEFORE] * (half - 20), *[NEVER] * 20, *[AFTER] * (half - 20), *[NEVER] * 20)
+    regimes = judged(points, base, captured_on=captured)
+    assert np.mean(regimes.regime[half - 20 : half] == "affected") >= 0.9
+    assert np.mean(regimes.regime[-20:] == "already_new") >= 0.9
+    confident = regimes.wrong_chance_ratio < 0.05
+    assert not (confident[-20:] & (regimes.regime[-20:] == "affected")).any()
+
+
+def free(count, seed=5):
+    return shapely.points(np.random.default_rng(seed).uniform(60, 700, (count, 2)))
+
+
+def test_free_points_follow_their_dates_and_undated_ones_are_for_review(base):
+    captured = dates(*[BEFORE] * 60, *[AFTER] * 60, *[NEVER] * 20)
+    regimes = judged(free(140), base, captured_on=captured)
+    sure = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    assert np.mean(regimes.regime[:60] == "affected") > 0.9
+    assert np.mean(regimes.regime[60:120] == "already_new") > 0.9
+    assert sure[120:].mean() < 0.15
+
+
+def test_a_method_that_always_meant_the_old_map_decides_for_the_undated(base):
+    captured = dates(*[BEFORE] * 60, *[AFTER] * 60, *[NEVER] * 20)
+    method = np.array(["Land-Line"] * 60 + ["MasterMap"] * 60 + ["Land-Line"] * 20)
+    regimes = judged(free(140), base, captured_on=captured, method=method)
+    assert np.mean(regimes.regime[120:] == "affected") > 0.9
+    assert any("layer_habit" in codes for codes in regimes.reasons[120:])
+
+
+def test_where_the_map_did_not_move_nothing_is_affected(base):
+    areas, _ = plots()
+    east = areas[shapely.bounds(areas)[:, 0] > 950]
+    regimes = judged(east, base)
+    assert set(regimes.regime) == {"unaffected"}
+    assert all(codes == ["map_did_not_move"] for codes in regimes.reasons)
+
+
+def test_ground_measurements_small_scales_and_rounded_points_need_no_map():
+    points = [shapely.Point(100.3, 200.7), shapely.Point(101.3, 200.7), shapely.Point(100, 205), None, shapely.Point()]
+    method = np.array(["GPS survey", "", "", "", ""])
+    scale = np.array([np.nan, 10000, np.nan, np.nan, np.nan])
+    regimes = judged(points, None, method=method, scale=scale)
+    assert list(regimes.regime) == ["unaffected", "unknown", "unknown", "unaffected", "unaffected"]
+    assert [codes[0] for codes in regimes.reasons] == [
+        "measured_on_ground",
+        "small_scale",
+        "coarse_coordinates",
+        "no_geometry",
+        "no_geometry",
+    ]
+
+
+def test_a_misplaced_outline_among_traced_ones_is_not_sure(base, western):
+    geometries = western[0][:100].copy()
+    geometries[7] = shapely.transform(geometries[7], lambda points: points + np.array([14.0, 9.0]))
+    regimes = judged(geometries, base, captured_on=dates(*[BEFORE] * 100))
+    assert regimes.wrong_chance_ratio[7] > limits_in_force().wrong_chance_ratio
+    assert np.delete(regimes.wrong_chance_ratio, 7).max() < limits_in_force().wrong_chance_ratio
+
+
+def test_without_dates_and_maps_the_officers_list_stands():
+    regimes = judged(free(10), None)
+    assert set(regimes.regime) == {"affected"}
+    assert regimes.reasons[0] == ["listed_for_shifting"]
+
+
+def test_the_order_of_the_rows_does_not_matter(base, western):
+    geometries, captured = mixed(western[0])
+    order = np.random.default_rng(6).permutation(len(geometries))
+    straight = judged(geometries, base, captured_on=captured)
+    mixed_up = judged(geometries[order], base, captured_on=captured[order])
+    assert list(straight.regime[order]) == list(mixed_up.regime)
+
+
+def test_an_empty_layer_has_no_regimes(base):
+    assert len(judged([], base).regime) == 0
+
+
+def test_every_reason_has_a_sentence(base, western):
+    geometries, captured = mixed(western[0])
+    given = {code for codes in judged(geometries, base, captured_on=captured).reasons for code in codes}
+    assert given <= set(REASONS)
+    assert all(sentence.endswith(".") for sentence in REASONS.values())
