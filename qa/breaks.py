@@ -7,8 +7,6 @@ set for one net: noise, spacing, slopes and curvatures are learnt from the contr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -70,7 +68,7 @@ def find_breaks(control: Control, seed: int = 0) -> Breaks:
         edges = neighbour_edges(kept.before)
     except QhullError:
         return Breaks.none()
-    regions, agrees = _regions(kept, edges, seed)
+    regions = _regions(kept, edges, seed)
     if len(np.unique(regions.label)) < 2:
         return Breaks.none()
     return _drawn(regions)
@@ -78,7 +76,7 @@ def find_breaks(control: Control, seed: int = 0) -> Breaks:
 
 def usable_rows(control: Control) -> Mask:
     """Rows ``(n,)`` that are finite, not wild, and the first at their place."""
-    usable = np.isfinite(control.before).all(axis=1) & np.isfinite(control.shift).all(axis=1)
+    usable: Mask = np.isfinite(np.hstack([control.before, control.shift])).all(axis=1)
     if usable.any():
         usable[usable] = ~_is_wild(control.shift[usable])
         _, first = np.unique(control.before[usable], axis=0, return_index=True)
@@ -98,7 +96,7 @@ def neighbour_edges(points: Points) -> Ints:
     return edges[edges[:, 0] < edges[:, 1]]
 
 
-def _regions(control: Control, edges: Ints, seed: int) -> tuple[RegionControl, Mask]:
+def _regions(control: Control, edges: Ints, seed: int) -> RegionControl:
     """The control that agrees with a region, labelled by welded region."""
     points, shift = control.before, control.shift
     noise_m, slope = _noise_and_slope(points, shift)
@@ -107,11 +105,11 @@ def _regions(control: Control, edges: Ints, seed: int) -> tuple[RegionControl, M
     label, agrees, prior = find_regions(sites, np.array([max(spread, 0.1), *[slope] * 5]), seed=seed)
     agrees &= np.bincount(label, agrees)[label] >= LEAST_REGION
     if not agrees.any():
-        return RegionControl(points, shift, noise_m, np.zeros(len(points), int), prior), agrees
+        return RegionControl(points, shift, noise_m, np.zeros(len(points), int), prior)
     found = np.unique(label[agrees], return_inverse=True)[1]
     ragged = RegionControl(points[agrees], shift[agrees], noise_m[agrees], found, prior)
     welded = _weld(ragged)[found]
-    return RegionControl(ragged.points, ragged.shift, ragged.noise_m, welded, prior), agrees
+    return RegionControl(ragged.points, ragged.shift, ragged.noise_m, welded, prior)
 
 
 def _noise_and_slope(points: Points, shift: Points) -> tuple[Floats, float]:

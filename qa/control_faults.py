@@ -1,0 +1,154 @@
+"""Faults of control that show without a fitted shift: lengths, files in the wrong place, repeats, swapped columns.
+
+Each function answers for every row, ``(n,)`` of bool. What to do about it is decided in ``qa.control``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from transforms.contract import Control, Points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
+Mask = NDArray[np.bool_]
+
+SAME_PLACE_M = 0.011
+"""Link files are written to the centimetre."""
+
+EDGE_M = 100.0
+"""A link that belongs to a tile may start this far outside it; OS left out what lay within 100 m of an edge."""
+
+LEAST_FILE = 4
+"""Rows a file needs to be judged as a whole."""
+
+REVERSED_SHARE = 0.4
+"""A swapped file fits its neighbours, once swapped back, at least this much better."""
+
+
+def is_not_finite(control: Control) -> Mask:
+    """Rows with a missing or infinite coordinate."""
+    return ~np.isfinite(np.hstack([control.before, control.after])).all(axis=1)
+
+
+def length_m(control: Control) -> Floats:
+    """Length of each link in metres; infinite for rows that are not finite."""
+    return np.where(is_not_finite(control), np.inf, np.hypot(*control.shift.T))
+
+
+def is_outside_tile(control: Control, file: Ints, tile_extent: Floats) -> Mask:
+    """Rows whose old place lies outside the tile that their file is named after.
+
+    A few rows must be well outside; where most of a file is outside its tile, all that are count.
+
+    Parameters
+    ----------
+    file
+        ``(n,)`` number of the file.
+    tile_extent
+        ``(n, 4)`` lowest easting, northing, highest easting, northing; NaN where the name tells no tile.
+    """
+    low, high = tile_extent[:, :2] - control.before, control.before - tile_extent[:, 2:]
+    outside_m = np.nan_to_num(np.maximum(low, high).max(axis=1), nan=-1.0)
+    mostly = _share(outside_m > EDGE_M, file) > 0.5
+    return (outside_m > EDGE_M) | (mostly & (outside_m > 0))
+
+
+def _share(mask: Mask, file: Ints) -> Floats:
+    """Share of each row's file for which ``mask`` holds."""
+    return (np.bincount(file, mask) / np.maximum(np.bincount(file), 1))[file]
+
+
+def place_number(places: Points) -> Ints:
+    """The same number for rows at the same place (to the centimetre), ``(n,)``."""
+    rounded = np.round(np.nan_to_num(places) * 100.0).astype(np.int64)
+    return np.unique(rounded, axis=0, return_inverse=True)[1].ravel()
+
+
+def repeats_earlier_row(control: Control) -> Mask:
+    """Rows that say again what an earlier row said, as links at seams do."""
+    number = place_number(np.hstack([control.before, control.after]))
+    repeated = np.ones(len(control), dtype=bool)
+    repeated[np.unique(number, return_index=True)[1]] = False
+    return repeated
+
+
+def is_in_repeated_file(control: Control, file: Ints) -> Mask:
+    """Repeating rows of files of which every row repeats another file: a file delivered twice."""
+    number = place_number(np.hstack([control.before, control.after]))
+    pairs = np.unique(np.stack([number, file], axis=1), axis=0)
+    elsewhere = (np.bincount(pairs[:, 0]) > 1)[number]
+    whole = (_share(elsewhere, file) == 1.0) & (np.bincount(file)[file] >= LEAST_FILE)
+    return whole & repeats_earlier_row(control)
+
+
+def is_swapped_file(control: Control, file: Ints, judged: Mask) -> Mask:
+    """Rows of files in which old and new are exchanged throughout.
+
+    Such a file shifts against all its surroundings: turned round, it agrees with the control of the files
+    about it. A file that did not move reads the same both ways and is never taken for swapped.
+
+    Parameters
+    ----------
+    judged
+        ``(n,)`` rows to consider, the others being bad already.
+    """
+    swapped = np.zeros(len(control), dtype=bool)
+    rows = np.flatnonzero(judged)
+    if len(rows) == 0:
+        return swapped
+    tree = cKDTree(control.before[rows])
+    order = rows[np.argsort(file[rows], kind="stable")]
+    for mine in np.split(order, np.flatnonzero(np.diff(file[order])) + 1):
+        if len(mine) >= LEAST_FILE:
+            swapped[mine] = _is_reversed(control, file, mine, rows, tree)
+    return swapped
+
+
+def _is_reversed(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> bool:
+    expected = _shift_around(control, file, mine, rows, tree)
+    if expected is None:
+        return False
+    as_read = np.median(np.hypot(*(control.shift[mine] - expected).T))
+    turned = np.median(np.hypot(*(-control.shift[mine] - expected).T))
+    return bool(turned < REVERSED_SHARE * as_read)
+
+
+def _shift_around(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> Points | None:
+    """Median shift of the eight nearest links of other files at each row of one file; None where there are none."""
+    places = control.before[mine]
+    middle, reach = places.mean(axis=0), np.hypot(*np.ptp(places, axis=0))
+    around = rows[tree.query_ball_point(middle, max(1.5 * reach, 500.0))]
+    others = around[file[around] != file[mine[0]]]
+    if len(others) < LEAST_FILE:
+        return None
+    near = cKDTree(control.before[others]).query(places, np.arange(1, min(8, len(others)) + 1))[1]
+    return np.median(control.shift[others[near]], axis=1)
+
+
+def crosses_another(control: Control, rows: Ints, reach_m: float) -> Mask:
+    """Whether the link at each of ``rows`` crosses a link that starts within ``reach_m`` of it, ``(len(rows),)``."""
+    crosses = np.zeros(len(rows), dtype=bool)
+    usable = np.flatnonzero(length_m(control) <= reach_m)
+    asked = np.flatnonzero(np.isin(rows, usable))
+    if len(asked) == 0:
+        return crosses
+    tree = cKDTree(control.before[usable])
+    near = tree.query_ball_point(control.before[rows[asked]], reach_m)
+    one = np.repeat(asked, [len(found) for found in near])
+    two = usable[np.concatenate([np.asarray(found, dtype=int) for found in near])]
+    cut = _segments_cross(control, rows[one], two)
+    crosses[one[cut]] = True
+    return crosses
+
+
+def _segments_cross(control: Control, one: Ints, two: Ints) -> Mask:
+    a, b, c, d = control.before[one], control.after[one], control.before[two], control.after[two]
+    return (_turn(a, b, c) * _turn(a, b, d) < 0) & (_turn(c, d, a) * _turn(c, d, b) < 0)
+
+
+def _turn(start: Points, end: Points, place: Points) -> Floats:
+    along, offset = end - start, place - start
+    return along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0]

@@ -1,0 +1,148 @@
+"""Leave-one-out residuals of control: each point against its neighbours of the same piece, itself left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from qa.control_faults import place_number
+from qa.neighbours import RAYLEIGH_MEDIAN, local_planes, local_scale, nearest_others, usual_scale
+from transforms.breaks import Breaks
+from transforms.contract import Control, Points
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int_]
+Mask = NDArray[np.bool_]
+
+NEIGHBOURS = 16
+"""A plane has six coefficients; sixteen neighbours outvote several bad ones."""
+
+CANDIDATES = 48
+LEAST_NEIGHBOURS = 4
+LEAST_OF_CODE = 50
+OUTLIER = 4.0
+"""Standardised residual from which a point no longer speaks for its neighbours."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """How far each control point is from what its neighbours say.
+
+    Parameters
+    ----------
+    vector
+        ``(n, 2)`` metres, the point's own shift less its neighbours'; NaN where it cannot be judged.
+    standardised
+        ``(n,)`` length over its standard deviation per axis: median 1.18 where control is only noisy.
+    """
+
+    vector: Points
+    standardised: Floats
+
+    @property
+    def length_m(self) -> Floats:
+        """Length ``(n,)`` of the residual in metres."""
+        return np.hypot(*self.vector.T)
+
+
+def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int = 3) -> Residuals:
+    """Residual of every point against trusted neighbours in its own piece.
+
+    Where a break runs between the nearest neighbours the piece across it is asked as well and the better
+    agreement counts: a point a few metres from a break must not be blamed for where the line was drawn.
+
+    Parameters
+    ----------
+    control
+        Control points.
+    trusted
+        ``(n,)`` rows that may speak for their neighbours; the others are judged all the same where finite.
+    breaks
+        Neighbours across a break are not asked.
+    """
+    finite = np.flatnonzero(np.isfinite(control.before).all(axis=1) & np.isfinite(control.shift).all(axis=1))
+    result = Residuals(np.full((len(control), 2), np.nan), np.full(len(control), np.nan))
+    if len(finite) <= LEAST_NEIGHBOURS:
+        return result
+    kept, weight = control.take(finite), trusted[finite].astype(float)
+    own = breaks.piece(kept.before)
+    nearest = nearest_others(kept.before, CANDIDATES)
+    across = _piece_beside(own, nearest[:, :NEIGHBOURS])
+    inner = _iterated(kept, weight, own, across, nearest, rounds)
+    result.vector[finite], result.standardised[finite] = inner.vector, inner.standardised
+    return result
+
+
+def _iterated(control: Control, weight: Floats, own: Ints, across: Ints, nearest: Ints, rounds: int) -> Residuals:
+    rows = _neighbours(control.before, weight > 0, own, own)
+    edge = np.flatnonzero(across != own)
+    for _ in range(rounds):
+        residual, leverage = _against(control, weight, np.arange(len(own)), rows)
+        noise_m = _noise(control, residual / np.sqrt(1.0 + leverage)[:, None], nearest)
+        standardised = np.hypot(*residual.T) / (noise_m * np.sqrt(1.0 + leverage))
+        trusted = weight * ~(standardised > OUTLIER)
+        if (trusted == weight).all():
+            break
+        weight = trusted
+    if len(edge):
+        beyond = _neighbours(control.before, weight > 0, own, across)[edge]
+        other, leverage = _against(control, weight, edge, beyond)
+        measure = np.hypot(*other.T) / (noise_m[edge] * np.sqrt(1.0 + leverage))
+        better = measure < standardised[edge]
+        residual[edge[better]], standardised[edge[better]] = other[better], measure[better]
+    return Residuals(residual, standardised)
+
+
+def _piece_beside(own: Ints, nearest: Ints) -> Ints:
+    """The other piece that most of the nearest points of other pieces lie in, ``(n,)``; the own one if too few do."""
+    beside = np.where(nearest >= 0, own[nearest], -1)
+    foreign = np.where(beside == own[:, None], -1, beside)
+    ordered = np.sort(foreign, axis=1)[:, ::-1]
+    commonest = ordered[:, LEAST_NEIGHBOURS // 2]
+    enough = (foreign == commonest[:, None]).sum(axis=1) >= LEAST_NEIGHBOURS
+    return np.where(enough & (commonest >= 0), commonest, own)
+
+
+def _against(control: Control, weight: Floats, asked: Ints, rows: Ints) -> tuple[Points, Floats]:
+    planes = local_planes(control.before[asked], rows, control.before, control.shift, weight)
+    residual = control.shift[asked] - planes.shift
+    residual[(np.where(rows >= 0, weight[rows], 0.0) > 0).sum(axis=1) < LEAST_NEIGHBOURS] = np.nan
+    return residual, planes.leverage
+
+
+def _neighbours(points: Points, speaks: Mask, own: Ints, wanted: Ints) -> Ints:
+    """Rows ``(n, NEIGHBOURS)`` of the nearest that speak, lie in the ``wanted`` piece and elsewhere than the point."""
+    members = np.flatnonzero(speaks)
+    rows = np.full((len(points), NEIGHBOURS), -1)
+    if len(members) == 0:
+        return rows
+    have = min(CANDIDATES, len(members))
+    found = members[cKDTree(points[members]).query(points, np.arange(1, have + 1), workers=-1)[1]]
+    place = place_number(points)
+    allowed = (own[found] == wanted[:, None]) & (place[found] != place[:, None])
+    order = np.argsort(~allowed, axis=1, kind="stable")[:, :NEIGHBOURS]
+    chosen = np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(found, order, 1), -1)
+    rows[:, : chosen.shape[1]] = chosen
+    return rows
+
+
+def _noise(control: Control, residual: Points, nearest: Ints) -> Floats:
+    """Noise per axis of each point: that of its neighbourhood, times what its Land-Line code makes of it."""
+    length = np.hypot(*residual.T)
+    usual = usual_scale(length)
+    by_code = _scale_by_code(control.code, length, usual) / usual
+    around = local_scale(length / by_code, nearest, usual)
+    return around * by_code
+
+
+def _scale_by_code(code: NDArray[np.str_], length: Floats, usual: float) -> Floats:
+    scale = np.full(len(length), usual)
+    for value in np.unique(code):
+        those = code == value
+        known = length[those & np.isfinite(length)]
+        if len(known) >= LEAST_OF_CODE:
+            scale[those] = max(float(np.median(known)) / RAYLEIGH_MEDIAN, 1e-3)
+    return scale
