@@ -19,7 +19,7 @@ from pipeline.evidence import render_page, share, thousands
 from pipeline.maps import Features, extent_of, layer_map, small_map
 from pipeline.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
-from pipeline.pictures import COLOURS, data_uri
+from pipeline.pictures import COLOURS, Picture
 from pipeline.settings import LayerSettings
 from pipeline.storage import Migration, read_json, sha256, whole_file
 from transforms.errors import ExportError
@@ -95,7 +95,7 @@ def write_board(migration: Migration) -> Board:
         board=board,
         total=board.total,
         statuses=[(name, getattr(board.total, name), COLOURS[name]) for name in STATUSES],
-        map=data_uri(layer_map(features, extent), "image/svg+xml") if len(features) else "",
+        map=layer_map(features, extent).uri if len(features) else "",
         left_outside=left_outside,
     )
     with whole_file(board.page) as beside:
@@ -103,7 +103,7 @@ def write_board(migration: Migration) -> Board:
     return board
 
 
-def board_map(migration: Migration) -> bytes:
+def board_map(migration: Migration) -> Picture:
     """The map of all layers as a PNG of at most 50 KB, for metadata."""
     return small_map(_all_features(migration, read_board(migration)))
 

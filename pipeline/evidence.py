@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 import yaml
 
+from pipeline.field_file import read_field
 from pipeline.layer_pictures import draw_layer
 from pipeline.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.pictures import COLOURS
@@ -83,6 +84,8 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         limits=limit_rows(migration),
         settings=_settings_text(migration, outcome),
         manifest=manifest,
+        fitted=read_field(migration.field_file) if migration.field_file.exists() else None,
+        findings=foundations(migration, layer_name)["source"].get("findings", []),
         hashes=_hashes(migration, layer_name, manifest),
         colours=COLOURS,
         versions=versions(),
@@ -228,7 +231,7 @@ def _hashes(migration: Migration, layer_name: str, manifest: dict[str, Any]) -> 
     rests_on = foundations(migration, layer_name)
     source = rests_on["source"]
     return [
-        (f"Source: {source['file']}", source.get("sha256")),
+        *((f"Source: {name}", digest) for name, digest in source.get("files", {}).items()),
         ("Control points, judged", rests_on["control_sha256"]),
         ("Fitted shift", rests_on["field_sha256"]),
         ("Settings: migration.yaml", rests_on["settings_sha256"]),

@@ -226,7 +226,12 @@ def _folder_beside(migration: Migration, layer_name: str) -> Iterator[Path]:
     for left_behind in migration.exports_dir.glob(f".{layer_name}.*.part"):
         shutil.rmtree(left_behind, ignore_errors=True)
     folder = migration.exports_dir / f".{layer_name}.{uuid.uuid4().hex[:8]}.part"
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ExportError(
+            f"{migration.exports_dir} cannot be written ({error.strerror}). Ask for the right to write there."
+        ) from None
     try:
         yield folder
     finally:
@@ -240,8 +245,8 @@ def _withdraw(migration: Migration, layer_name: str, keep: set[str]) -> Path | N
         return None
     manifest = manifest_path(migration, layer_name)
     run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
-    folder = _unused(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}")
-    folder.mkdir(parents=True)
+    folder = _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
+    folder.mkdir(parents=True, exist_ok=True)
     if manifest.exists():
         shutil.copyfile(manifest, folder / manifest.name)
     for path in outdated:
@@ -280,10 +285,10 @@ def _move(path: Path, target: Path) -> Path:
         ) from None
 
 
-def _unused(folder: Path) -> Path:
-    number = 1
-    candidate = folder
-    while candidate.exists():
+def _folder_without(folder: Path, files: list[Path]) -> Path:
+    """``folder``, or the first of ``folder-2``, ``folder-3`` ... that holds none of ``files`` yet."""
+    number, candidate = 1, folder
+    while any((candidate / path.name).exists() for path in files):
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate

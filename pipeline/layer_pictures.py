@@ -23,8 +23,7 @@ from pipeline.maps import (
     shift_map,
 )
 from pipeline.outcome import Outcome
-from pipeline.outlines import drawn_rows, read_outlines
-from pipeline.pictures import data_uri
+from pipeline.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
 from pipeline.storage import Migration
 from transforms.contract import Points
 
@@ -57,7 +56,7 @@ class LayerPictures:
 
 def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
     """Draw everything the evidence page of a layer shows."""
-    rows = np.union1d(drawn_rows(len(outcome)), outcome.worst_rows(15))
+    rows = _rows_to_draw(outcome)
     features = _features(migration, outcome, rows)
     shown = ~shapely.is_missing(features.before) & ~shapely.is_missing(features.after)
     if not shown.any():
@@ -67,7 +66,7 @@ def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
     near = _close_ups(outcome, rows, features)
     marks = [(one.letter, *_centre(features.after[np.searchsorted(rows, one.row)])) for one in near]
     return LayerPictures(
-        layer_map=_svg(layer_map(features, extent, marks)),
+        layer_map=layer_map(features, extent, marks).uri,
         close_ups=tuple(near),
         shift_map=_shift_picture(migration, features),
         shift_histogram=_histogram(outcome.shift_m[outcome.displaced], "length of the shift [m]"),
@@ -76,6 +75,13 @@ def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
         left_outside=left_outside,
         without_shape=int((~shown).sum()),
     )
+
+
+def _rows_to_draw(outcome: Outcome) -> NDArray[np.int_]:
+    """Evenly chosen ones, and of what a person should see as many as the map can bear."""
+    to_see = np.flatnonzero(np.isin(outcome.status, ("open", "fixed")))
+    to_see = to_see[drawn_rows(len(to_see), DRAWN_FEATURES // 4)]
+    return np.unique(np.concatenate([drawn_rows(len(outcome)), to_see, outcome.worst_rows(15)]))
 
 
 def _features(migration: Migration, outcome: Outcome, rows: NDArray[np.int_]) -> Features:
@@ -120,7 +126,7 @@ def _typical(outcome: Outcome, rows: NDArray[np.int_], features: Features) -> li
 
 def _near(features: Features, index: int, letter: str) -> str:
     extent = close_up_extent(features.before[index], features.after[index])
-    return _svg(close_up(features, index, extent, letter))
+    return close_up(features, index, extent, letter).uri
 
 
 def _shift_picture(migration: Migration, features: Features) -> str:
@@ -129,7 +135,7 @@ def _shift_picture(migration: Migration, features: Features) -> str:
         return ""
     extent, _ = extent_of(shapely.points(control.places[control.verdict == "used"]), margin=0.02)
     shifts, breaks = _field_arrows(migration, extent)
-    return _svg(shift_map(features, extent, shifts, control, breaks))
+    return shift_map(features, extent, shifts, control, breaks).uri
 
 
 def read_control_places(migration: Migration) -> ControlPlaces:
@@ -153,13 +159,9 @@ def _field_arrows(migration: Migration, extent: Extent) -> tuple[Shifts, list[Po
 
 
 def _histogram(values: NDArray[np.float64], label: str) -> str:
-    return _svg(histogram(values, label)) if np.isfinite(values).any() else ""
+    return histogram(values, label).uri if np.isfinite(values).any() else ""
 
 
 def _centre(shape: shapely.Geometry) -> tuple[float, float]:
     west, south, east, north = shape.bounds
     return (west + east) / 2, (south + north) / 2
-
-
-def _svg(picture: bytes) -> str:
-    return data_uri(picture, "image/svg+xml")

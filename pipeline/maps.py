@@ -1,8 +1,8 @@
 """Maps for the pages: the layer, two places seen close, the shift over the borough.
 
 Drawn with matplotlib without any global state, so that runs may draw side by side. Maps come out as SVG whose
-crowded parts are rasterised, so their size is bounded however long the layer is. No text of a user's goes into a
-picture: it would be read as a formula.
+crowded parts are rasterised, or as PNG, so their size is bounded however long the layer is. No text of a user's
+goes into a picture: it would be read as a formula.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.outcome import STATUSES
-from pipeline.pictures import AFTER, BEFORE, BREAK, COLOURS, INK, PALE
+from pipeline.pictures import AFTER, BEFORE, BREAK, COLOURS, INK, PALE, Picture
 from transforms.contract import Points
 
 Extent = tuple[float, float, float, float]
@@ -45,7 +45,8 @@ STYLE: Any = {
     "ytick.labelsize": 7,
 }
 _RASTER_DPI = 170
-_CROWDED_VERTICES = 15_000
+_CROWDED_VERTICES = 8_000
+_LARGEST_BYTES = 450_000
 _HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="white")]
 
 
@@ -96,18 +97,18 @@ def extent_of(shapes: NDArray[np.object_], *, margin: float = 0.06) -> tuple[Ext
     return (*map(float, low - pad), *map(float, high + pad)), int((~inside).sum())  # type: ignore[return-value]
 
 
-def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, float, float]] = ()) -> bytes:
-    """The corrected layer coloured by status, as SVG, with lettered marks where the close-ups are."""
+def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, float, float]] = ()) -> Picture:
+    """The corrected layer coloured by status, with lettered marks where the close-ups are."""
     with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=7.0)
         _draw_by_status(axes, features, extent)
         for letter, easting, northing in marks:
             _draw_mark(axes, letter, easting, northing)
         _draw_furniture(axes, extent)
-        return _svg(figure)
+        return _drawn(figure)
 
 
-def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000) -> bytes:
+def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000) -> Picture:
     """The same as a PNG of ``width`` pixels and at most ``limit_bytes``, for metadata."""
     extent, _ = extent_of(features.after)
     with mpl.rc_context(STYLE):
@@ -117,8 +118,8 @@ def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000
         return _png(figure, limit_bytes)
 
 
-def close_up(features: Features, row: int, extent: Extent, letter: str) -> bytes:
-    """One place so near that a shift of two metres shows: old dashed in grey, new solid in colour; SVG."""
+def close_up(features: Features, row: int, extent: Extent, letter: str) -> Picture:
+    """One place so near that a shift of two metres shows: old dashed in grey, new solid in colour."""
     with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=3.4, bare=True)
         others = _touching(features, extent, row)
@@ -129,7 +130,7 @@ def close_up(features: Features, row: int, extent: Extent, letter: str) -> bytes
         _draw_move(axes, features.before[row], features.after[row], extent)
         axes.text(0.03, 0.97, letter, transform=axes.transAxes, va="top", weight="bold", size=12, color=INK)
         _draw_scale_bar(axes, extent)
-        return _svg(figure)
+        return _drawn(figure)
 
 
 def shift_map(
@@ -138,8 +139,8 @@ def shift_map(
     shifts: Shifts,
     control: ControlPlaces,
     breaks: Iterable[Points] = (),
-) -> bytes:
-    """Arrows of the shift over the borough with the control it rests on and the breaks; SVG."""
+) -> Picture:
+    """Arrows of the shift over the borough with the control it rests on and the breaks."""
     with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=7.0)
         _draw_shapes(axes, features.after, extent, PALE, 0.5)
@@ -147,7 +148,7 @@ def shift_map(
         axes.add_collection(LineCollection(list(breaks), colors=BREAK, linewidths=0.9, zorder=4))
         _draw_arrows(axes, shifts, extent)
         _draw_furniture(axes, extent)
-        return _svg(figure)
+        return _drawn(figure)
 
 
 def close_up_extent(before: shapely.Geometry, after: shapely.Geometry) -> Extent:
@@ -345,7 +346,7 @@ def _draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
         zorder=5,
     )
     key_m = _round_length(float(lengths.max()))
-    _clear(axes, 0.79, 0.0, 0.21, 0.065)
+    _clear(axes, 0.81, 0.004, 0.186, 0.055)
     axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
 
 
@@ -374,7 +375,7 @@ def _draw_furniture(axes: Axes, extent: Extent) -> None:
 def _draw_scale_bar(axes: Axes, extent: Extent) -> None:
     length_m = _round_length((extent[2] - extent[0]) / 4)
     share = length_m / np.ptp(axes.get_xlim())
-    _clear(axes, 0.005, 0.005, share + 0.05, 0.075)
+    _clear(axes, 0.004, 0.004, share + 0.04, 0.065)
     bar = ([0.025, 0.025 + share], [0.025, 0.025])
     axes.plot(*bar, transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt", zorder=9)
     words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
@@ -393,13 +394,17 @@ def _round_length(length_m: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= length_m))
 
 
-def _svg(figure: Figure) -> bytes:
+def _drawn(figure: Figure) -> Picture:
+    """As SVG, which prints sharply; as PNG where that would be too large for a page."""
     out = BytesIO()
     figure.savefig(out, format="svg", dpi=_RASTER_DPI, metadata={"Date": None})
-    return out.getvalue()
+    if out.tell() <= _LARGEST_BYTES:
+        return Picture(out.getvalue(), "image/svg+xml")
+    figure.set_dpi(_RASTER_DPI)
+    return _png(figure, _LARGEST_BYTES)
 
 
-def _png(figure: Figure, limit_bytes: int) -> bytes:
+def _png(figure: Figure, limit_bytes: int) -> Picture:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -408,4 +413,4 @@ def _png(figure: Figure, limit_bytes: int) -> bytes:
         picture.quantize(colours).save(out, "PNG", optimize=True)
         if out.tell() <= limit_bytes:
             break
-    return out.getvalue()
+    return Picture(out.getvalue(), "image/png")

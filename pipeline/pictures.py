@@ -8,7 +8,8 @@ So these are written by hand as SVG with as few characters as possible. Maps and
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -55,9 +56,17 @@ def inline_histogram_svg(values: ArrayLike, label: str, *, bins: int = 20, width
     return _markdown_image(words, width, height, f"<path fill='{AFTER}' d='{_bars(tally, width, height)}'/>")
 
 
-def data_uri(content: bytes, media_type: str) -> str:
-    """``content`` as a data URI that a page can carry inside itself."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+@dataclass(frozen=True)
+class Picture:
+    """A picture's bytes and what they are."""
+
+    content: bytes
+    media_type: Literal["image/svg+xml", "image/png"]
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI, so that a page can carry it inside itself."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode('ascii')}"
 
 
 def _bars(tally: np.ndarray, width: int, height: int) -> str:

@@ -1,29 +1,14 @@
-"""Every reason code of every stage, with its sentence: one place for the pages to look them up."""
+"""Every reason code a feature may leave with, and its sentence: one place for the pages to look them up."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
 
-_WHERE = {
-    "qa.triage": "REASONS",
-    "qa.regime": "REASONS",
-    "pipeline.review": "REVIEW_REASONS",
-    "pipeline.shift": "SHIFT_REASONS",
-}
+from pipeline.merge import REVIEW_REASONS
+from qa.triage import REASONS
 
-
-@cache
-def sentences() -> Mapping[str, str]:
-    """Reason code -> sentence."""
-    found: dict[str, str] = {}
-    for module, name in _WHERE.items():
-        try:
-            found |= getattr(import_module(module), name, {})
-        except ImportError:
-            continue
-    return found
+SENTENCES: Mapping[str, str] = REASONS | REVIEW_REASONS
+"""Reason code -> sentence, of the measures and of the review."""
 
 
 def sentence(code: str) -> str:
@@ -34,4 +19,4 @@ def sentence(code: str) -> str:
     >>> sentence("quite_unheard_of")
     'Quite unheard of.'
     """
-    return sentences().get(code) or code.replace("_", " ").capitalize() + "."
+    return SENTENCES.get(code) or code.replace("_", " ").capitalize() + "."

@@ -57,7 +57,9 @@ def write_layer(
     _write_shifted(migration, layer, shapely.transform(shapes, lambda xy: xy + SHIFT) if count else shapes)
     _write_quality(migration, layer, status)
     _write_corrected(migration, layer, after, status, run)
-    migration.manifest(layer).write_text(json.dumps({"sha256": "0" * 64, "driver": "GPKG"}), encoding="utf-8")
+    migration.manifest(layer).write_text(
+        json.dumps({"files": {f"{layer}.gpkg": "0" * 64}, "driver": "GPKG"}), encoding="utf-8"
+    )
 
 
 def _default_status(count: int) -> list[str]:
