@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from transforms.errors import SourceError
 ID_COLUMNS = ("toid", "fid", "gml_id")
 """Text columns that may hold the TOID, the likeliest first; case does not matter. A number is only a row number."""
 
+_CURE = "Check base_maps in migration.yaml."
+
 
 def read_base_maps(migration: Migration) -> BaseMaps | None:
     """The base maps of a migration, or None where the settings do not name both editions.
@@ -29,18 +33,39 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     settings = migration.settings.base_maps
     if settings.before is None or settings.after is None:
         return None
-    before, after = (_read_edition(migration.source(each.file), each) for each in (settings.before, settings.after))
-    return BaseMaps.of(before, after)
+    return _read(*(_edition(migration.source(each.file), each) for each in (settings.before, settings.after)))
 
 
-def _read_edition(path: Path, settings: BaseMap) -> Edition:
+@dataclass(frozen=True)
+class _EditionFile:
+    """A base map file as it stands on the disk now: when it changes it is another one, and is read again."""
+
+    path: Path
+    layers: tuple[str, ...]
+    changed_ns: int
+    size_bytes: int
+
+
+def _edition(path: Path, settings: BaseMap) -> _EditionFile:
     try:
-        layers = settings.layers or [name for name, _ in pyogrio.list_layers(path)]
-        read = [_read_layer(path, layer) for layer in layers]
+        state = path.stat()
+    except OSError as error:
+        raise SourceError(f"Base map {path} cannot be read ({error.strerror}). {_CURE}") from None
+    return _EditionFile(path, tuple(settings.layers), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(before: _EditionFile, after: _EditionFile) -> BaseMaps:
+    """Kept for the next layer: a base map takes longer to read than most layers to judge."""
+    return BaseMaps.of(_read_edition(before), _read_edition(after))
+
+
+def _read_edition(file: _EditionFile) -> Edition:
+    try:
+        layers = file.layers or [name for name, _ in pyogrio.list_layers(file.path)]
+        read = [_read_layer(file.path, layer) for layer in layers]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-        raise SourceError(
-            f"Base map {path.name} cannot be read ({error}). Check base_maps in migration.yaml."
-        ) from None
+        raise SourceError(f"Base map {file.path.name} cannot be read ({error}). {_CURE}") from None
     return Edition.of(np.concatenate([each[0] for each in read]), np.concatenate([each[1] for each in read]))
 
 

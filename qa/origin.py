@@ -18,15 +18,19 @@ from qa.coincidence import CELLS, product_of_margins
 
 OLD, NEW, NEITHER = 0, 1, 2
 
-DATED_BEFORE, DATED_AFTER, UNDATED, LISTED = 0, 1, 2, 3
-"""What a date says; LISTED: no feature of the layer is dated, but its owners listed it for shifting."""
+DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND = 0, 1, 2, 3, 4
+"""What is known of the capture.
+
+LISTED: no feature of the layer is dated, but its owners listed it for shifting. MAYBE_GROUND: dated before the new
+map, but in a layer where some features were measured on the ground and this one's method is not said.
+"""
 
 _ROUNDS = 12
 _MARGIN_WEIGHT = 10.0
 _START_WEIGHT = 10.0
 _LEAST_CHANCE = 1e-4
 
-_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0]])
+_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [18.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
 
 MISPLACED_CHANCE = 0.01

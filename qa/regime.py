@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -21,6 +21,7 @@ from qa.origin import (
     DATED_AFTER,
     DATED_BEFORE,
     LISTED,
+    MAYBE_GROUND,
     MISPLACED_CHANCE,
     NEITHER,
     NEW,
@@ -91,22 +92,15 @@ class Evidence:
     ground_methods: Sequence[str] = field(default_factory=tuple)
     new_map_loaded_on: np.datetime64 | None = None
 
-    def of(self, rows: NDArray[np.int_]) -> Evidence:
-        """The evidence on some rows."""
-        return replace(
-            self,
-            captured_on=None if self.captured_on is None else self.captured_on[rows],
-            method=None if self.method is None else self.method[rows],
-            scale=None if self.scale is None else self.scale[rows],
-        )
-
     def dated(self, count: int) -> NDArray[np.int_]:
         """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
         if self.captured_on is None or self.new_map_loaded_on is None or np.isnat(self.captured_on).all():
             return np.full(count, LISTED)
         known = ~np.isnat(self.captured_on)
         later = self.captured_on >= self.new_map_loaded_on
-        return np.where(known, np.where(later, DATED_AFTER, DATED_BEFORE), UNDATED)
+        unsaid = (self.method_names(count) == "") & self.measured_on_ground(count).any()
+        before = np.where(unsaid, MAYBE_GROUND, DATED_BEFORE)
+        return np.where(known, np.where(later, DATED_AFTER, before), UNDATED)
 
     def method_names(self, count: int) -> NDArray[np.str_]:
         """The methods in lower case, ``(count,)``, empty where unknown."""
@@ -178,11 +172,12 @@ def classify(
     ):
         _settle(regimes, settled & open_rows, regime, reason, doubt)
         open_rows &= ~settled
+    dated, method = evidence.dated(len(geometries)), evidence.method_names(len(geometries))
     is_point = shapely.get_dimensions(geometries) == 0
     for kind in (is_point, ~is_point):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            layer = _Alike(geometries[rows], evidence.of(rows), base, bool(is_point[rows[0]]))
+            layer = _Alike(geometries[rows], dated[rows], method[rows], base, bool(is_point[rows[0]]))
             _judge_alike(layer, field, limits, regimes, rows)
     return regimes
 
@@ -210,13 +205,10 @@ class _Alike:
     """Features of one kind (points, or lines and areas) of one layer: they are judged by one another."""
 
     geometries: Geometries
-    evidence: Evidence
+    dated: NDArray[np.int_]
+    method: NDArray[np.str_]
     base: BaseMaps | None
     are_points: bool
-
-    @property
-    def dated(self) -> NDArray[np.int_]:
-        return self.evidence.dated(len(self.geometries))
 
 
 def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
@@ -270,7 +262,7 @@ def _origins(
     after_m: NDArray[np.float64],
     shift_m: NDArray[np.float64],
 ) -> Origins:
-    _, method = np.unique(layer.evidence.method_names(vertices.count), return_inverse=True)
+    _, method = np.unique(layer.method, return_inverse=True)
     is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
     signs = Signs(distance_class(before_m), distance_class(after_m), is_told_apart, layer.dated, method)
     return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, shift_m))
@@ -320,9 +312,9 @@ def _reasons_of(
     return {
         "coincides_with_old_map": old & says_old,
         "coincides_with_new_map": new & says_new,
-        "captured_before_new_map": old & (dated == DATED_BEFORE),
+        "captured_before_new_map": old & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND)),
         "captured_on_new_map": new & (dated == DATED_AFTER),
-        "date_contradicted": (old & (dated == DATED_AFTER)) | (new & (dated == DATED_BEFORE)),
+        "date_contradicted": (old & (dated == DATED_AFTER)) | (new & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND))),
         "layer_habit": placed & (dated == UNDATED) & silent,
         "listed_for_shifting": old & (dated == LISTED) & silent,
         "map_did_not_move": (regime == UNAFFECTED) & is_still,
