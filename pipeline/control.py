@@ -8,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    from transforms.breaks import Breaks
-
 from pipeline.break_lines import read_break_lines
 from pipeline.control_table import ControlTable, read_control
-from pipeline.control_verdicts import JudgedControl, control_reasons, judge_control_table, write_control_report
+from pipeline.control_verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
 from pipeline.storage import Migration, whole_file, write_json
+from transforms.breaks import Breaks
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,6 @@ def check_control_files(
 
 
 def _known_breaks(path: Path, read: ControlTable) -> Breaks:
-    from transforms.breaks import Breaks
-
     places = read.control.before
     extent = (*places.min(axis=0).tolist(), *places.max(axis=0).tolist())
     return Breaks.from_lines(read_break_lines(path), extent)
@@ -105,7 +101,6 @@ def _known_breaks(path: Path, read: ControlTable) -> Breaks:
 
 def control_manifest(judged: JudgedControl, root: Path) -> dict[str, Any]:
     """The files with form, hash, vintage and counts, and every row that could not be used."""
-    sentences = control_reasons()
     verdict = judged.verdicts["verdict"].to_numpy()
     number = judged.read.file_number
     return {
@@ -117,15 +112,15 @@ def control_manifest(judged: JudgedControl, root: Path) -> dict[str, Any]:
             }
             for k, file in enumerate(judged.read.files)
         ],
-        "reasons": {code: sentences[code] for code in judged.reason_counts},
+        "reasons": {code: CONTROL_REASONS[code] for code in judged.reason_counts},
         "unusable_rows": _unusable_rows(judged.read),
     }
 
 
 def _unusable_rows(read: ControlTable) -> list[dict[str, Any]]:
-    names, sentences = read.file_names, control_reasons()
+    names = read.file_names
     return [
-        {"file": str(names[k]), "row": int(read.row[k]), "reason": sentences[str(read.reason[k])]}
+        {"file": str(names[k]), "row": int(read.row[k]), "reason": CONTROL_REASONS[str(read.reason[k])]}
         for k in np.flatnonzero(~read.usable)
     ]
 

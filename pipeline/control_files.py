@@ -146,7 +146,7 @@ def _read_rows(lines: Sequence[str], layout: Layout) -> ControlRows:
     columns = [_column(rows, position) for position in layout.positions]
     places = np.column_stack([_numbers(column, layout.delimiter) for column in columns])
     reason = _reasons_by_shape(rows, layout)
-    _mark(reason, ~np.isfinite(places).all(axis=1), "not_a_number")
+    _mark(reason, np.asarray(~np.isfinite(places).all(axis=1)), "not_a_number")
     if layout.form == "qgis_points":
         _mark_qgis(reason, rows, layout, places)
     mark_impossible(reason, places)

@@ -9,7 +9,7 @@ import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pipeline.control_files import ROW_REASONS
 from pipeline.control_table import ControlTable
 from pipeline.storage import whole_file
-
-if TYPE_CHECKING:
-    from transforms.breaks import Breaks
+from qa.control import REASONS, judge_control
+from transforms.breaks import Breaks
 
 REPORT_COLUMNS = (
     *("file", "row", "old_easting", "old_northing", "new_easting", "new_northing", "code"),
@@ -29,11 +28,8 @@ REPORT_COLUMNS = (
 """The columns of ``check-control``, in order."""
 
 
-def control_reasons() -> dict[str, str]:
-    """Every reason a control point can carry: code and sentence."""
-    from qa.control import REASONS
-
-    return {**ROW_REASONS, **REASONS}
+CONTROL_REASONS = {**ROW_REASONS, **REASONS}
+"""Every reason a control point can carry: code and sentence."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +70,6 @@ def judge_control_table(
     ControlError
         If the control cannot be judged as a whole.
     """
-    from qa.control import judge_control
-
     usable = read.usable
     judged = judge_control(
         read.control,
