@@ -24,7 +24,8 @@ def read_geometry(wkb: bytes | None) -> shapely.Geometry | None:
     if not wkb:
         return None
     try:
-        return shapely.from_wkb(wkb)
+        with np.errstate(invalid="ignore"):  # coordinates that are not numbers are for others to judge
+            return shapely.from_wkb(wkb)
     except (shapely.errors.ShapelyError, NotImplementedError):
         return None
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from shapely.affinity import translate
 
 from pipeline.fingerprint import read_geometry
 from pipeline.settings import ControlSettings, LayerSettings, Settings
@@ -25,7 +26,7 @@ def square(easting: float, northing: float = 160_000.0, side: float = 10.0) -> s
 
 
 def moved(geometry: shapely.Geometry, shift_m: tuple[float, float] = SHIFT_M) -> shapely.Geometry:
-    return shapely.transform(geometry, lambda points: points + shift_m, include_z=shapely.has_z(geometry) and None)
+    return translate(geometry, *shift_m)
 
 
 def make_migration(root: Path, layers: Sequence[str] = (LAYER,)) -> Migration:
