@@ -21,6 +21,7 @@ Measures = dict[str, NDArray[Any]]
 
 _ON_A_LINE_M = 0.25
 _BESIDE_A_LINE_M = 2.0
+_SHOWN_WITHIN_M = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,68 @@ def measure(
 def _shape(
     move: Move, vertices: shape.CommonVertices, places: Points, base: BaseMaps | None, limits: Limits
 ) -> Measures:
-    density = np.full(len(move), np.inf) if base is None else _where_placed(places, base.before.areas_per_ha)
-    in_town = ~(density <= limits.town_buildings_per_ha)
-    allowed = np.where(in_town, limits.distance_change_town_m, limits.distance_change_rural_m)
-    over = np.where(in_town, limits.distance_base_town_m, limits.distance_base_rural_m)
+    allowance = _Allowance.at(places, base, limits)
+    changes = _changes(move.before, move.after, vertices, allowance, limits)
+    if base is None:
+        return changes
+    rows = np.flatnonzero(move.moved & _is_beyond(changes, limits))
+    shown = _as_the_map_shows(move.before[rows], base)
+    again = shape.CommonVertices.of(shown, move.after[rows])
+    for name, against_map in _changes(shown, move.after[rows], again, allowance.of(rows), limits).items():
+        changes[name][rows] = np.fmin(changes[name][rows], against_map)
+    return changes
+
+
+@dataclass(frozen=True)
+class _Allowance:
+    """OS's limit on wrong distances at each feature: ``change_m`` over ``base_m``."""
+
+    change_m: NDArray[np.float64]
+    base_m: NDArray[np.float64]
+
+    @classmethod
+    def at(cls, places: Points, base: BaseMaps | None, limits: Limits) -> _Allowance:
+        density = np.full(len(places), np.inf) if base is None else _where_placed(places, base.before.areas_per_ha)
+        in_town = ~(density <= limits.town_buildings_per_ha)
+        return cls(
+            np.where(in_town, limits.distance_change_town_m, limits.distance_change_rural_m),
+            np.where(in_town, limits.distance_base_town_m, limits.distance_base_rural_m),
+        )
+
+    def of(self, rows: NDArray[np.int_]) -> _Allowance:
+        return _Allowance(self.change_m[rows], self.base_m[rows])
+
+
+def _changes(
+    before: Geometries, after: Geometries, vertices: shape.CommonVertices, allowance: _Allowance, limits: Limits
+) -> Measures:
     return {
-        "area_change_ratio": shape.area_change_ratio(move.before, move.after, limits.area_noise_m),
-        "distance_change_ratio": shape.distance_change_ratio(vertices, allowed, over),
+        "area_change_ratio": shape.area_change_ratio(before, after, limits.area_noise_m),
+        "distance_change_ratio": shape.distance_change_ratio(vertices, allowance.change_m, allowance.base_m),
         "right_angle_change_deg": shape.right_angle_change_deg(vertices, limits.right_angle_deg),
     }
+
+
+def _is_beyond(changes: Measures, limits: Limits) -> NDArray[np.bool_]:
+    beyond = changes["area_change_ratio"] > limits.area_change_ratio
+    beyond |= changes["distance_change_ratio"] > 1.0
+    return np.asarray(beyond | (changes["right_angle_change_deg"] > limits.angle_change_deg))
+
+
+def _as_the_map_shows(geometries: Geometries, base: BaseMaps) -> Geometries:
+    """The geometries with every vertex moved as the base map itself moved there; None where it shows too little.
+
+    A limit on wrong distances is a limit against the new map, not against the old one: where the map itself changed
+    shape, to follow it is right.
+    """
+    points, feature = shapely.get_coordinates(geometries, return_index=True)
+    observed = base.observed_shift(points)
+    shows = observed.standard_error_m <= _SHOWN_WITHIN_M
+    shown = geometries.copy()
+    shown[np.unique(feature[~shows])] = None
+    keep = np.isin(feature, np.flatnonzero(~shapely.is_missing(shown)))
+    shapely.set_coordinates(shown, (points + observed.shift)[keep])
+    return shown
 
 
 def _topology(move: Move) -> Measures:
