@@ -177,7 +177,7 @@ def write_batches(
         elif suffix == ".csv":
             from pipeline.formats_csv_write import write_csv
 
-            driver, notes = "CSV", write_csv(beside, passage)
+            driver, notes = "CSV", write_csv(beside, schema, passage, path)
         elif suffix in TARGETS:
             driver = TARGETS[suffix].driver
             notes = write_gdal(beside, passage, crs=crs, layer=layer or path.stem, shown=path)

@@ -27,6 +27,7 @@ from pipeline.layer_stream import (
     geometry_field,
     mark_feature_id,
 )
+from pipeline.private_place import undisturbed
 from pipeline.text_encoding import dbf_encoding, decode
 from transforms.errors import SourceError
 
@@ -36,10 +37,14 @@ _SINGLE_LAYER = {"ESRI Shapefile", "MapInfo File", "GeoJSON", "FlatGeobuf", "DXF
 _KEEPS_FEATURE_IDS = {"GPKG", "OpenFileGDB"}
 _OPEN_OPTIONS: dict[str, dict[str, str]] = {
     "GPKG": {"IMMUTABLE": "YES"},
-    "GML": {"WRITE_GFS": "NO", "DOWNLOAD_SCHEMA": "NO", "EMPTY_AS_NULL": "NO", "SKIP_RESOLVE_ELEMS": "ALL"},
+    "GML": {"DOWNLOAD_SCHEMA": "NO", "EMPTY_AS_NULL": "NO", "SKIP_RESOLVE_ELEMS": "ALL"},
     "GeoJSON": {"DATE_AS_STRING": "YES", "ARRAY_AS_STRING": "YES"},
 }
 _M_SHAPES = frozenset({11, 13, 15, 18, 21, 23, 25, 28, 31})
+_NO_NEWS = (
+    "Measured (M)",  # pyogrio's words about its own description; the batches do have M
+    "Field with same name",  # GML's own name and description, met a second time; the values are all there
+)
 
 pyogrio.set_gdal_config_options(
     {
@@ -56,7 +61,7 @@ def open_gdal(source: Source, *, layer: str | None, encoding: str | None, batch_
     refuse_cut_short(source)
     findings: list[str] = []
     with ExitStack() as stack:
-        name = stack.enter_context(_undisturbed(source))
+        name = stack.enter_context(undisturbed(source))
         layers = _layers(source, name)
         chosen = _chosen(source, layers, layer)
         encoding, remark = _text_encoding(source, encoding)
@@ -110,12 +115,6 @@ def _storage(array: pa.Array) -> pa.Array:
 def _refuse_clash(path: Path, names: list[str]) -> None:
     if GEOMETRY in names:
         raise SourceError(f"{path} has a column {GEOMETRY}, which is Post-PAI's own. Rename it in the source.")
-
-
-@contextmanager
-def _undisturbed(source: Source) -> Iterator[str]:
-    """The name to open: the source itself, or a private copy where reading in place would miss something."""
-    yield source.gdal_name
 
 
 def _layers(source: Source, name: str) -> list[str]:
@@ -228,5 +227,5 @@ def _said_by_gdal(source: Source, findings: list[str], call: Callable[[], Any]) 
             f"{source.path} cannot be read as {source.format.title} ({reason}). "
             "Open it in QGIS or MapInfo and save it again, or ask for the file again."
         ) from None
-    findings += [str(each.message) for each in said if "Measured (M)" not in str(each.message)]
+    findings += [text for text in dict.fromkeys(str(each.message) for each in said) if not text.startswith(_NO_NEWS)]
     return result

@@ -71,7 +71,9 @@ def _is_table_text(head: bytes) -> bool:
 
 
 FORMATS = (
-    Format("GPKG", "GeoPackage", (".gpkg",), lambda head: head.startswith(b"SQLite format 3\x00"), (".gpkg-wal",)),
+    Format(
+        "GPKG", "GeoPackage", (".gpkg",), lambda head: head.startswith(b"SQLite format 3\x00"), (".gpkg", ".gpkg-wal")
+    ),
     Format(
         "ESRI Shapefile",
         "Shapefile",

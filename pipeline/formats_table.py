@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def open_table(
     else:
         opened = _open_csv(source, encoding, batch_rows)
     with opened as table:
-        origin, finding = _coordinates(source.path, table.names, asked, table.comma_delimited)
+        origin, finding = _coordinates(source.path, table, asked)
         fields = [pa.field(name, pa.string()) for name in table.names]
         schema = pa.schema([*fields, geometry_field(origin)])
         info = LayerInfo(
@@ -83,7 +83,7 @@ class _Table:
     layer: str
     layers: tuple[str, ...]
     encoding: str | None = None
-    comma_delimited: bool = False
+    origin: Origin = field(default_factory=Origin)
     findings: tuple[str, ...] = ()
 
 
@@ -100,32 +100,32 @@ def _geometry(batch: pa.RecordBatch, origin: Origin) -> pa.Array:
     )
 
 
-def _coordinates(path: Path, names: list[str], asked: Columns, comma_delimited: bool) -> tuple[Origin, str]:
+def _coordinates(path: Path, table: _Table, asked: Columns) -> tuple[Origin, str]:
     for each in (asked.easting, asked.northing, asked.wkt):
-        if each is not None and each not in names:
-            raise SourceError(f"{path} has no column {each!r}. Its columns are: {', '.join(names)}.")
-    comma = not comma_delimited
-    if asked.wkt:
-        return Origin(geometry_type="Unknown", wkt_column=asked.wkt), f"Geometry is read from column {asked.wkt}."
-    if asked.easting and asked.northing:
-        return _from_pair(asked.easting, asked.northing, comma)
-    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in reversed(names)}
-    wkt = next((plain[name] for name in _WKT[:3] if name in plain), None)
-    pair = next(((plain[e], plain[n]) for e, n in _PAIRS if e in plain and n in plain), None)
-    wkt = wkt or (None if pair else next((plain[name] for name in _WKT if name in plain), None))
-    if wkt:
-        return Origin(geometry_type="Unknown", wkt_column=wkt), f"Geometry is read from column {wkt}."
+        if each is not None and each not in table.names:
+            raise SourceError(f"{path} has no column {each!r}. Its columns are: {', '.join(table.names)}.")
+    wkt, pair = (asked.wkt, None) if asked.wkt else _asked_or_usual(table.names, asked)
+    if wkt is not None:
+        return replace(table.origin, wkt_column=wkt), f"Geometry is read from column {wkt}."
     if pair is None:
         raise SourceError(
-            f"{path} has no columns that are plainly coordinates (found: {', '.join(names)}). "
+            f"{path} has no columns that are plainly coordinates (found: {', '.join(table.names)}). "
             "Name them: easting_column and northing_column, or wkt_column, in migration.yaml."
         )
-    return _from_pair(*pair, comma)
-
-
-def _from_pair(easting: str, northing: str, comma: bool) -> tuple[Origin, str]:
-    origin = Origin(geometry_type="Point", easting_column=easting, northing_column=northing, decimal_comma=comma)
+    easting, northing = pair
+    origin = replace(table.origin, geometry_type="Point", easting_column=easting, northing_column=northing)
     return origin, f"Easting is read from column {easting}, northing from column {northing}."
+
+
+def _asked_or_usual(names: list[str], asked: Columns) -> tuple[str | None, tuple[str, str] | None]:
+    """The WKT column or the pair of coordinate columns: those asked for, else those with usual names."""
+    if asked.easting and asked.northing:
+        return None, (asked.easting, asked.northing)
+    plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in reversed(names)}
+    wkt = next((plain[name] for name in _WKT if name in plain), None)
+    pair = next(((plain[e], plain[n]) for e, n in _PAIRS if e in plain and n in plain), None)
+    says_wkt = wkt is not None and "wkt" in wkt.lower()
+    return (wkt, None) if says_wkt or pair is None else (None, pair)
 
 
 @contextmanager
@@ -142,8 +142,19 @@ def _open_csv(source: Source, encoding: str | None, batch_rows: int) -> Iterator
         layer=path.stem,
         layers=(path.stem,),
         encoding=found,
-        comma_delimited=delimiter == ",",
+        origin=_written_as(path, delimiter),
         findings=tuple(findings),
+    )
+
+
+def _written_as(path: Path, delimiter: str) -> Origin:
+    with path.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES)
+    return Origin(
+        decimal_comma=delimiter != ",",
+        delimiter=delimiter,
+        has_bom=start.startswith(b"\xef\xbb\xbf"),
+        has_crlf=b"\r\n" in start,
     )
 
 

@@ -6,6 +6,7 @@ Each format is asked what it promises (a length in its header, an end mark, a co
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from xml.parsers import expat
 
@@ -25,7 +26,9 @@ def declared_features(source: Source, gdal_name: str, layer: str | int) -> int |
         return None
     if source.path.suffix.lower() == ".mif":
         return _mid_rows(source)
-    count = int(pyogrio.read_info(gdal_name, layer=layer)["features"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said again, and kept, when the layer is opened
+        count = int(pyogrio.read_info(gdal_name, layer=layer)["features"])
     return count if count >= 0 else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
+from pipeline.formats_narrow import Spool, fit_mapinfo, fit_shapefile, only_kind, refuse_kinds, shape_type
 from pipeline.layer_stream import GEOMETRY, feature_id_column, origin_of
 from pipeline.wkb_types import TypeCount
 from transforms.errors import ExportError, PostPaiError
@@ -44,12 +46,12 @@ class Target:
 TARGETS = {
     ".gpkg": Target("GPKG", {}, {"SPATIAL_INDEX": "YES"}),
     ".shp": Target("ESRI Shapefile", {}, {"ENCODING": "UTF-8"}),
-    ".tab": Target("MapInfo File", {"FORMAT": "TAB"}, {"BOUNDS": "0,0,2000000,2000000", "ENCODING": "UTF-8"}),
-    ".mif": Target("MapInfo File", {"FORMAT": "MIF"}, {"BOUNDS": "0,0,2000000,2000000", "ENCODING": "UTF-8"}),
+    ".tab": Target("MapInfo File", {"FORMAT": "TAB"}, {"BOUNDS": "0,0,2000000,2000000"}),
+    ".mif": Target("MapInfo File", {"FORMAT": "MIF"}, {"BOUNDS": "0,0,2000000,2000000"}),
     ".geojson": Target("GeoJSON", {}, {"RFC7946": "NO", "COORDINATE_PRECISION": "9", "WRITE_NON_FINITE_VALUES": "NO"}),
-    ".fgb": Target("FlatGeobuf", {}, {}),
+    ".fgb": Target("FlatGeobuf", {}, {"SPATIAL_INDEX": "NO"}),
     ".gml": Target("GML", {"FORMAT": "GML3.2"}, {}),
-    ".gdb": Target("OpenFileGDB", {}, {}),
+    ".gdb": Target("OpenFileGDB", {}, {"TARGET_ARCGIS_VERSION": "ARCGIS_PRO_3_2_OR_LATER", "TIME_IN_UTC": "NO"}),
 }
 """Suffix -> how GDAL writes it."""
 
@@ -92,28 +94,102 @@ def write_gdal(path: Path, passage: Passage, *, crs: str, layer: str, shown: Pat
     shown
         The path the user knows, for messages.
     """
+    suffix = path.suffix.lower()
+    if suffix in _NARROW:
+        with tempfile.TemporaryDirectory(dir=path.parent.parent, prefix=".post-pai-") as folder:
+            spool = Spool.of(Path(folder) / "spool.arrow", passage.schema, iter(passage))
+            return _NARROW[suffix](path, spool, crs, layer, shown)
+    options = _kept_names(TARGETS[suffix], passage.schema)
+    notes = _write(path, passage, crs, layer, shown, options)
+    if suffix == ".gpkg":
+        _declare_geometry_type(path, passage.types)
+    return notes
+
+
+def _write(path: Path, passage: Passage, crs: str, layer: str, shown: Path, options: dict[str, str]) -> list[str]:
     target = TARGETS[path.suffix.lower()]
     notes: list[str] = []
-    reader = pa.RecordBatchReader.from_batches(passage.schema, passage)
-    options = {**target.layer_options, **_kept_names(target, passage.schema)}
+    geometry_type = options.pop("GEOMETRY_TYPE", "Unknown")
 
     def write() -> None:
         pyogrio.raw.write_arrow(
-            reader,
+            pa.RecordBatchReader.from_batches(passage.schema, passage),
             path,
             layer=layer,
             driver=target.driver,
             geometry_name=GEOMETRY,
-            geometry_type="Unknown",
+            geometry_type=geometry_type,
             crs=crs,
             dataset_options=target.dataset_options,
-            layer_options=options,
+            layer_options={**target.layer_options, **options},
         )
 
     _said_by_gdal(shown, passage, notes, write)
-    if target.driver == "GPKG":
-        _declare_geometry_type(path, passage.types)
     return notes
+
+
+def _write_mapinfo(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
+    fitting = fit_mapinfo(spool)
+    encoding = {"ENCODING": "CP1252" if spool.measure.is_windows_western else "UTF-8"}
+    passage = Passage(fitting.schema, fitting.fit(spool.batches()))
+    notes = _write(path, passage, crs, layer, shown, encoding)
+    _refuse_out_of_bounds(notes, shown)
+    if not spool.measure.is_windows_western:
+        notes.append("Some text is beyond Windows-1252: written as UTF-8, which MapInfo reads from version 15.2 on.")
+    return [*fitting.notes, *notes]
+
+
+def _refuse_out_of_bounds(notes: list[str], shown: Path) -> None:
+    """MapInfo keeps integers inside table bounds: what lies outside would come back at a wrong place."""
+    if any("predefined bounds" in note for note in notes):
+        raise ExportError(
+            f"{shown}: some coordinates lie outside (0, 0) to (2000000, 2000000), the bounds that give a MapInfo table "
+            "1 mm. Check the layer's coordinates, or export to GeoPackage."
+        )
+
+
+def _write_shapefile(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
+    """One Shapefile for each kind of geometry; the commonest, with the features that have none, keeps the name."""
+    refuse_kinds(spool, "Shapefile", shown)
+    fitting = fit_shapefile(spool)
+    notes = list(fitting.notes)
+    kinds = [kind for kind, _ in spool.kinds().most_common()] or ["points"]
+    for kind in kinds:
+        is_main = kind == kinds[0]
+        part = path if is_main else path.with_name(f"{path.stem}_{kind}.shp")
+        passage = Passage(fitting.schema, fitting.fit(only_kind(spool, kind, with_nulls=is_main)))
+        notes += _write(part, passage, crs, part.stem, shown, {"SHPT": shape_type(spool, kind)})
+        if not is_main:
+            notes.append(f"{passage.features} {kind} are in {part.name}: a Shapefile holds one kind of geometry.")
+    return notes
+
+
+def _write_geodatabase(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
+    refuse_kinds(spool, "file geodatabase layer", shown)
+    kinds = spool.kinds()
+    if len(kinds) > 1:
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        raise ExportError(
+            f"{shown}: a file geodatabase layer holds one kind of geometry and these are {counts}. Use GeoPackage."
+        )
+    kind = next(iter(kinds), "points")
+    geometry_type = _GEODATABASE_TYPES[kind] + (" Z" if "Z" in shape_type(spool, kind) else "")
+    passage = Passage(spool.schema, spool.batches())
+    return _write(path, passage, crs, layer, shown, {"GEOMETRY_TYPE": geometry_type})
+
+
+_GEODATABASE_TYPES = {
+    "points": "Point",
+    "multipoints": "MultiPoint",
+    "lines": "MultiLineString",
+    "polygons": "MultiPolygon",
+}
+_NARROW: dict[str, Callable[[Path, Spool, str, str, Path], list[str]]] = {
+    ".shp": _write_shapefile,
+    ".tab": _write_mapinfo,
+    ".mif": _write_mapinfo,
+    ".gdb": _write_geodatabase,
+}
 
 
 def _kept_names(target: Target, schema: pa.Schema) -> dict[str, str]:
@@ -160,7 +236,7 @@ def _said_by_gdal(shown: Path, passage: Passage, notes: list[str], call: Callabl
             ),
         ):
             raise
-        reason = str(error).replace("\n", " ").rstrip(". ")
+        reason = re.sub(r"\S*\.part/", "", str(error)).replace("\n", " ").rstrip(". ")
         raise ExportError(
             f"{shown} cannot be written ({reason}). Export to GeoPackage, which holds everything."
         ) from None

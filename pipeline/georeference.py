@@ -159,7 +159,7 @@ def kind_of_numbers(points: Points) -> Numbers:
 def on_land_square(points: Points) -> NDArray[np.bool_]:
     """Whether each point ``(n, 2)`` [m] lies in a 100 km square of the National Grid that has land, ``(n,)``."""
     square = np.floor_divide(points, 100_000)
-    inside = ((square >= 0) & (square < [7, 13])).all(axis=1)
+    inside = np.asarray(((square >= 0) & (square < [7, 13])).all(axis=1))
     index = np.where(inside[:, None], square, 0).astype(int)
     beside_scilly = (index == 0).all(axis=1) & (
         (points[:, 0] < _SCILLY_EASTING_M) | (points[:, 1] > _SCILLY_NORTHING_M)

@@ -37,8 +37,8 @@ class Origin:
     """Where the geometry of a stream came from; kept with the geometry column of the schema.
 
     ``geometry_type`` is GDAL's word for the layer ("Polygon", "Unknown", "Point Z"); ``easting_column``,
-    ``northing_column`` and ``wkt_column`` are set when the geometry was made from text columns, and
-    ``decimal_comma`` when those were written so.
+    ``northing_column`` and ``wkt_column`` are set when the geometry was made from text columns; ``decimal_comma``
+    says that a comma in them is a decimal point; ``delimiter``, ``has_bom`` and ``has_crlf`` are how a CSV was written.
     """
 
     column: str = ""
@@ -47,6 +47,9 @@ class Origin:
     northing_column: str | None = None
     wkt_column: str | None = None
     decimal_comma: bool = False
+    delimiter: str = ","
+    has_bom: bool = False
+    has_crlf: bool = False
 
 
 @dataclass(frozen=True)
