@@ -11,32 +11,29 @@ from pipeline.review import changed_reviews
 
 fit_shift = dg.define_asset_job(
     "fit_shift",
-    selection=["control", "fit"],
+    selection=["control", "fit", "shift_export"],
     description="Read and judge the control, fit the shift field. Run it first, and again when control changes.",
 )
 
 migrate_layer = dg.define_asset_job(
     "migrate_layer",
-    selection=["sources", "shift", "quality", "review", "export"],
+    selection=["sources", "shift", "quality", "review", "export", "qa_board"],
     partitions_def=LAYERS,
     description="Take one layer from its delivery to its corrected form with the fitted shift.",
 )
 
 finish_layer = dg.define_asset_job(
     "finish_layer",
-    selection=["review", "export"],
+    selection=["review", "export", "qa_board"],
     partitions_def=LAYERS,
     description="Merge the officers' decisions of one layer and export it. The sensor starts it.",
 )
 
-refresh_board = dg.define_asset_job(
-    "refresh_board", selection=["qa_board"], description="Bring the manager's page up to date."
-)
-
 
 @dg.sensor(
-    jobs=[finish_layer, refresh_board],
+    job=finish_layer,
     minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Watches review/: when an officer has saved decisions, merges them and exports the layer again.",
 )
 def saved_reviews(context: dg.SensorEvaluationContext, folder: MigrationFolder) -> dg.SensorResult | dg.SkipReason:
@@ -45,16 +42,10 @@ def saved_reviews(context: dg.SensorEvaluationContext, folder: MigrationFolder) 
     if not layers:
         return dg.SensorResult(skip_reason="No new decisions in review/.", cursor=cursor)
     return dg.SensorResult(
-        run_requests=list(_requests(layers, cursor)),
+        run_requests=[dg.RunRequest(run_key=f"{layer}:{cursor}", partition_key=layer) for layer in layers],
         asset_events=[dg.AssetMaterialization("officer_fixes", partition=layer) for layer in layers],
         cursor=cursor,
     )
-
-
-def _requests(layers: list[str], cursor: str) -> Iterator[dg.RunRequest]:
-    for layer in layers:
-        yield dg.RunRequest(run_key=f"{layer}:{cursor}", job_name=finish_layer.name, partition_key=layer)
-    yield dg.RunRequest(run_key=f"board:{cursor}", job_name=refresh_board.name)
 
 
 @dg.schedule(

@@ -95,7 +95,7 @@ def points(
     """Move points: easting,northing -> easting,northing,uncertainty_m,reason."""
     from pipeline.points import move_points
 
-    _say(move_points(field, source, target))
+    _say(move_points(field, source, target).sentence)
 
 
 @app.command()

@@ -2,14 +2,25 @@
 
 import dagster as dg
 
-from pipeline.assets import control, export, fit, officer_fixes, qa_board, quality, review, shift, sources
-from pipeline.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, refresh_board, saved_reviews
+from pipeline.assets import (
+    control,
+    export,
+    fit,
+    officer_fixes,
+    qa_board,
+    quality,
+    review,
+    shift,
+    shift_export,
+    sources,
+)
+from pipeline.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, saved_reviews
 from pipeline.catalogue import MigrationFolder
 from pipeline.instance import default_migration
 
 defs = dg.Definitions(
-    assets=[sources, control, fit, shift, quality, officer_fixes, review, export, qa_board],
-    jobs=[fit_shift, migrate_layer, finish_layer, refresh_board],
+    assets=[sources, control, fit, shift_export, shift, quality, officer_fixes, review, export, qa_board],
+    jobs=[fit_shift, migrate_layer, finish_layer],
     sensors=[saved_reviews],
     schedules=[nightly_migration],
     resources={"folder": MigrationFolder(path=str(default_migration()))},

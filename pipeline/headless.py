@@ -72,7 +72,6 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
         if run_job("fit_shift"):
             for layer in layers:
                 run_job("migrate_layer", layer)
-        run_job("refresh_board")
     return failures
 
 

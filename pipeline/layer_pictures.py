@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.base_map_window import read_new_map
 from pipeline.charts import histogram
 from pipeline.field_file import read_field
 from pipeline.maps import (
@@ -24,10 +25,12 @@ from pipeline.maps import (
 )
 from pipeline.outcome import Outcome
 from pipeline.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
+from pipeline.pictures import Picture
 from pipeline.storage import Migration
 from transforms.contract import Points
 
 _ARROWS_ACROSS = 26
+_NO_FEATURES = Features(np.empty(0, dtype=object), np.empty(0, dtype=object), np.empty(0, dtype="<U8"))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
         return LayerPictures(shift_map=_shift_picture(migration, features), without_shape=len(features))
     rows, features = rows[shown], Features(features.before[shown], features.after[shown], features.status[shown])
     extent, left_outside = extent_of(features.after)
-    near = _close_ups(outcome, rows, features)
+    near = _close_ups(migration, outcome, rows, features)
     marks = [(one.letter, *_centre(features.after[np.searchsorted(rows, one.row)])) for one in near]
     return LayerPictures(
         layer_map=layer_map(features, extent, marks).uri,
@@ -95,13 +98,13 @@ def _features(migration: Migration, outcome: Outcome, rows: NDArray[np.int_]) ->
     return Features(before, after, outcome.status[rows])
 
 
-def _close_ups(outcome: Outcome, rows: NDArray[np.int_], features: Features) -> list[CloseUp]:
+def _close_ups(migration: Migration, outcome: Outcome, rows: NDArray[np.int_], features: Features) -> list[CloseUp]:
     typical = _typical(outcome, rows, features)
     chosen = [(row, "A typical feature: its shift is the median of the layer.") for row in typical]
     worst = [int(row) for row in outcome.worst_rows(15) if row in rows and row not in typical]
     chosen += [(row, "The feature to look at first: " + _why_worst(outcome, row)) for row in worst[:1]]
     return [
-        CloseUp(letter, row, why, _near(features, int(np.searchsorted(rows, row)), letter))
+        CloseUp(letter, row, why, _near(migration, features, int(np.searchsorted(rows, row)), letter))
         for letter, (row, why) in zip("AB", chosen, strict=False)
     ]
 
@@ -124,18 +127,24 @@ def _typical(outcome: Outcome, rows: NDArray[np.int_], features: Features) -> li
     return [int(rows[ordinary[np.argmin(np.abs(shift_m[ordinary] - np.median(shift_m[moved])))]])]
 
 
-def _near(features: Features, index: int, letter: str) -> str:
+def _near(migration: Migration, features: Features, index: int, letter: str) -> str:
     extent = close_up_extent(features.before[index], features.after[index])
-    return close_up(features, index, extent, letter).uri
+    return close_up(features, index, extent, letter, read_new_map(migration, extent)).uri
 
 
 def _shift_picture(migration: Migration, features: Features) -> str:
+    picture = draw_shift(migration, features)
+    return picture.uri if picture else ""
+
+
+def draw_shift(migration: Migration, features: Features | None = None) -> Picture | None:
+    """The map of the shift with its control and breaks, over ``features``; None where there is no control yet."""
     control = read_control_places(migration)
     if not len(control.places):
-        return ""
+        return None
     extent, _ = extent_of(shapely.points(control.places[control.verdict == "used"]), margin=0.02)
     shifts, breaks = _field_arrows(migration, extent)
-    return shift_map(features, extent, shifts, control, breaks).uri
+    return shift_map(features or _NO_FEATURES, extent, shifts, control, breaks)
 
 
 def read_control_places(migration: Migration) -> ControlPlaces:

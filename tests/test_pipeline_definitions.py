@@ -1,0 +1,69 @@
+"""Dagster shows the house as it is: the stages in order, each described, owned, versioned and checked."""
+
+import dagster as dg
+import pytest
+
+from pipeline import checks
+from pipeline.automation import nightly_migration, saved_reviews
+from pipeline.definitions import defs
+
+STAGES = ["sources", "control", "fit", "shift", "quality", "review", "export"]
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+
+
+def test_definitions_load() -> None:
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_every_stage_is_an_asset_of_its_name(specs: dict[str, dg.AssetSpec]) -> None:
+    assert set(STAGES) <= set(specs)
+
+
+def test_each_stage_comes_after_the_one_before(specs: dict[str, dg.AssetSpec]) -> None:
+    before = {"control": set(), "sources": set(), "fit": {"control"}, "shift": {"sources", "fit"}}
+    before |= {"quality": {"shift"}, "review": {"quality", "officer_fixes"}, "export": {"review"}}
+    assert {name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in STAGES} == before
+
+
+def test_every_asset_says_what_it_is_and_whose(specs: dict[str, dg.AssetSpec]) -> None:
+    for name, spec in specs.items():
+        assert spec.description and len(spec.description) > 60, name
+        assert spec.owners == ["team:gis"], name
+        assert spec.kinds and spec.group_name, name
+        assert spec.code_version or name == "officer_fixes", name
+
+
+def test_groups_sort_in_flow_order(specs: dict[str, dg.AssetSpec]) -> None:
+    order = ["sources", "fit", "shift", "quality", "review", "export"]
+    groups = [specs[name].group_name for name in order]
+    assert groups == sorted(groups)
+
+
+def test_layers_are_the_partitions(specs: dict[str, dg.AssetSpec]) -> None:
+    partitioned = {name for name, spec in specs.items() if spec.partitions_def is not None}
+    assert partitioned == {"sources", "shift", "quality", "officer_fixes", "review", "export"}
+
+
+def test_what_cannot_be_used_stops_the_batch() -> None:
+    blocking = {check.name for check in checks.ALL if check.blocking}
+    assert blocking == {
+        "every_feature_staged",
+        "enough_control",
+        "field_unfolded",
+        "features_kept",
+        "verdict_for_each",
+        "counts_reconcile",
+    }
+
+
+def test_runs_are_in_process() -> None:
+    assert defs.executor is dg.in_process_executor
+
+
+def test_the_schedule_is_there_but_off() -> None:
+    assert nightly_migration.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert saved_reviews.default_status is dg.DefaultSensorStatus.RUNNING
