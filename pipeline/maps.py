@@ -1,8 +1,8 @@
 """Maps for the pages: the layer, two places seen close, the shift over the borough.
 
-Drawn with matplotlib without any global state, so that runs may draw side by side. Maps come out as SVG whose
-crowded parts are rasterised, or as PNG, so their size is bounded however long the layer is. No text of a user's
-goes into a picture: it would be read as a formula.
+Drawn with matplotlib's own figures, never with pyplot's current one, which all of a process would share. Maps
+come out as SVG whose crowded parts are rasterised, or as PNG, so their size is bounded however long the layer is.
+No text of a user's goes into a picture: it would be read as a formula.
 """
 
 from __future__ import annotations
@@ -118,10 +118,20 @@ def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000
         return _png(figure, limit_bytes)
 
 
-def close_up(features: Features, row: int, extent: Extent, letter: str) -> Picture:
-    """One place so near that a shift of two metres shows: old dashed in grey, new solid in colour."""
+def close_up(
+    features: Features, row: int, extent: Extent, letter: str, new_map: NDArray[np.object_] | None = None
+) -> Picture:
+    """One place so near that a shift of two metres shows: old dashed in grey, new solid in colour.
+
+    Parameters
+    ----------
+    new_map
+        Shapes of the new base map, drawn as hairlines beneath.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = _map_figure(extent, width_in=3.4, bare=True)
+        if new_map is not None:
+            _draw_shapes(axes, new_map, extent, INK, 0.45, alpha=0.6)
         others = _touching(features, extent, row)
         _draw_shapes(axes, features.before[others], extent, BEFORE, 0.6, dashed=True, alpha=0.45)
         _draw_shapes(axes, features.after[others], extent, AFTER, 0.7, alpha=0.4)

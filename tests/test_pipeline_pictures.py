@@ -1,10 +1,14 @@
 """What pictures promise: they fit where they are shown, whatever the data."""
 
+from pathlib import Path
+
 import numpy as np
+import pyogrio
 import pytest
 import shapely
-from outcomes import plots
+from outcomes import make_migration, plots
 
+from pipeline.base_map_window import read_new_map
 from pipeline.charts import histogram
 from pipeline.maps import (
     ControlPlaces,
@@ -20,6 +24,7 @@ from pipeline.maps import (
 from pipeline.outcome import STATUSES, Counts
 from pipeline.outlines import drawable, drawn_rows
 from pipeline.pictures import INLINE_LIMIT, Picture, inline_bar_svg, inline_histogram_svg
+from pipeline.storage import Migration
 
 CURVE = bytes.fromhex("010800000003000000") + np.array([0.0, 0, 1, 1, 2, 0]).tobytes()
 
@@ -162,3 +167,33 @@ def test_a_chart_tells_far_values_in_words():
 def test_a_picture_is_carried_inside_the_page():
     """No file beside the page, no address to ask."""
     assert Picture(b"<svg/>", "image/svg+xml").uri == "data:image/svg+xml;base64,PHN2Zy8+"
+
+
+def test_a_close_up_lies_on_the_new_base_map_of_its_window(tmp_path):
+    """Only what touches the window is read; without a base map, or with a broken one, the picture is drawn alone."""
+    migration = with_base_map(make_migration(tmp_path), plots(100))
+    near = read_new_map(migration, (350_000.0, 160_000.0, 350_040.0, 160_040.0))
+    assert len(near) == 1 and near[0].equals(plots(1)[0])
+    features = crowd(1)
+    extent = close_up_extent(features.before[0], features.after[0])
+    alone = close_up(features, 0, extent, "A")
+    assert len(close_up(features, 0, extent, "A", near).content) > len(alone.content)
+    migration.source(Path("sources/after.gpkg")).write_bytes(b"broken")
+    assert len(read_new_map(migration, extent)) == 0
+    assert len(read_new_map(make_migration(tmp_path / "without"), extent)) == 0
+
+
+def with_base_map(migration: Migration, shapes: np.ndarray) -> Migration:
+    """The migration with ``shapes`` as its new base map."""
+    settings = migration.root / "migration.yaml"
+    settings.write_text(settings.read_text() + "base_maps: {after: {file: sources/after.gpkg}}\n", encoding="utf-8")
+    (migration.root / "sources").mkdir()
+    pyogrio.raw.write(
+        migration.root / "sources" / "after.gpkg",
+        shapely.to_wkb(shapes),
+        field_data=[],
+        fields=[],
+        geometry_type="Polygon",
+        crs="EPSG:27700",
+    )
+    return Migration.open(migration.root)
