@@ -52,20 +52,35 @@ class Answers:
     """By row, note and officer where nothing was decided yet."""
 
 
-def read_answers(saved: SavedReview, layer: str, features: Features, run_id: str, now: datetime) -> Answers:
-    """What officers decided in a saved review file."""
+def read_answers(
+    saved: SavedReview, layer: str, features: Features, logged: Iterable[Decision], run_id: str, now: datetime
+) -> Answers:
+    """What officers decided in a saved review file.
+
+    Parameters
+    ----------
+    saved
+        The file.
+    layer, features
+        The layer it is about.
+    logged
+        The decisions of the layer so far, oldest first.
+    run_id, now
+        Go into the answers.
+    """
+    fixes = {decision.pai_row: geometry_hash(decision.wkb) for decision in logged if decision.decision == "moved"}
     by_row, findings = _rows_by_feature(saved, layer, features)
     answers = Answers([], findings, {}, {})
     for row, copies in by_row.items():
-        for answer in _answers_on(row, copies, features.before(row)):
+        for answer in _answers_on(row, copies, features.before(row), fixes.get(row)):
             stamped = _stamp(answer, layer, saved.saved_at, run_id, now)
             answers.decisions.append(stamped)
         _sort_out(answers, row, copies)
     return answers
 
 
-def _answers_on(row: int, copies: list[SavedRow], before: bytes | None) -> list[Decision]:
-    read = [_answer(copy, row, before) for copy in copies]
+def _answers_on(row: int, copies: list[SavedRow], before: bytes | None, fix: str | None) -> list[Decision]:
+    read = [_answer(copy, row, before, fix) for copy in copies]
     return _settle_copies([answer for answer in read if answer is not None], len(copies))
 
 
@@ -149,12 +164,15 @@ def _deleted(saved: SavedReview, by_row: dict[int, list[SavedRow]], layer: str) 
     ]
 
 
-def _answer(saved_row: SavedRow, row: int, before: bytes | None) -> Decision | None:
+def _answer(saved_row: SavedRow, row: int, before: bytes | None, fix: str | None) -> Decision | None:
     token = _TOKEN.fullmatch(saved_row.token)
     if token is None:
         return None
     word = re.sub(r"[\s-]+", "_", saved_row.decision.lower())
-    is_edited = bool(saved_row.geometry) and geometry_hash(saved_row.geometry) != token["proposal"]
+    drawn = geometry_hash(saved_row.geometry)
+    # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
+    has_left_fix = word in _STAYS and drawn == fix
+    is_edited = drawn not in ("", token["proposal"]) and not has_left_fix
     is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
     if not (word or is_edited or is_lost):
         return None

@@ -10,6 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import shapely
 from numpy.typing import NDArray
 
 _HEX_DIGITS = 16
+_BATCH = 4096
 
 
 def read_geometry(wkb: bytes | None) -> shapely.Geometry | None:
@@ -97,22 +99,50 @@ def layer_hash(geometries: Iterable[bytes | None]) -> str:
     ''
     """
     digest, has_any = hashlib.sha256(), False
-    for wkb in geometries:
-        place = _place(wkb) if wkb else b""
-        has_any = has_any or bool(place)
-        digest.update(struct.pack("<q", len(place)) + place)
+    remaining = iter(geometries)
+    while batch := list(islice(remaining, _BATCH)):
+        for place in _places(batch):
+            has_any = has_any or bool(place)
+            digest.update(struct.pack("<q", len(place)))
+            digest.update(place)
     return digest.hexdigest() if has_any else ""
 
 
 def _place(wkb: bytes) -> bytes:
-    geometry = read_geometry(wkb)
-    if geometry is None:
-        return wkb
-    return _sorted_millimetres(shapely.get_coordinates(geometry)).tobytes()
+    return _places([wkb])[0]
 
 
-def _sorted_millimetres(points: NDArray[np.float64]) -> NDArray[np.complex128]:
+def _places(batch: list[bytes | None]) -> list[bytes]:
+    """Each geometry's vertices as sorted millimetres; the bytes as they are where shapely cannot hold them."""
+    shapes = np.empty(len(batch), dtype=object)
+    shapes[:] = _read_geometries(batch)
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    points, owner = _sorted_millimetres(points, owner)
+    ends = np.searchsorted(owner, np.arange(len(batch)), side="right")
+    starts = np.concatenate([[0], ends[:-1]])
+    return [
+        points[start:end].tobytes() if shape is not None else wkb or b""
+        for start, end, shape, wkb in zip(starts, ends, shapes, batch, strict=True)
+    ]
+
+
+def _read_geometries(batch: list[bytes | None]) -> list[shapely.Geometry | None]:
+    # One curve makes shapely refuse the whole batch.
+    try:
+        with np.errstate(invalid="ignore"):
+            return list(shapely.from_wkb(np.array(batch, dtype=object)))
+    except (shapely.errors.ShapelyError, NotImplementedError):
+        return [read_geometry(wkb) for wkb in batch]
+
+
+def _sorted_millimetres(
+    points: NDArray[np.float64], owner: NDArray[np.int_]
+) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
     # + 0.0 turns -0.0 into 0.0, which has other bytes. A ring repeats its first vertex, and where it starts is the
-    # format's choice: so each place counts once, in order of easting, then northing, which is how complex numbers sort.
+    # format's choice: so each place of a geometry counts once.
     millimetres = np.rint(points * 1000.0) + 0.0
-    return np.unique(millimetres[:, 0] + 1j * millimetres[:, 1])
+    order = np.lexsort((millimetres[:, 1], millimetres[:, 0], owner))
+    millimetres, owner = millimetres[order], owner[order]
+    is_new = np.ones(len(owner), dtype=bool)
+    is_new[1:] = (owner[1:] != owner[:-1]) | (millimetres[1:] != millimetres[:-1]).any(axis=1)
+    return millimetres[is_new], owner[is_new]

@@ -24,7 +24,8 @@ from pipeline.answers import Answers, read_answers, row_of
 from pipeline.control_nearby import read_control_nearby
 from pipeline.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
 from pipeline.layer_rows import LayerRows, read_layer_rows
-from pipeline.merge import REVIEW_REASONS, Outcome, displacement_m, merge
+from pipeline.merge import Outcome, displacement_m, merge
+from pipeline.reasons import sentence
 from pipeline.review_file import (
     ControlNearby,
     Offer,
@@ -38,7 +39,6 @@ from pipeline.review_file import (
     write_review,
 )
 from pipeline.storage import Migration, sha256, whole_file
-from qa.triage import REASONS
 from transforms.errors import ExportError, ReviewError
 
 QUIET_S = 3.0
@@ -120,7 +120,8 @@ def collect_decisions(migration: Migration, layer_name: str, rows: LayerRows, ru
     saved = None if busy else read_review(path, layer_name)
     if saved is None:
         return Collected((), (busy,) if busy else (), None, None)
-    answers = read_answers(saved, layer_name, rows, run_id, now)
+    logged = read_decisions(migration.decisions_log, layer_name)
+    answers = read_answers(saved, layer_name, rows, logged, run_id, now)
     new = append_new(migration.decisions_log, answers.decisions)
     return Collected(tuple(new), tuple(answers.findings), saved, answers)
 
@@ -163,7 +164,8 @@ def _holds_news(migration: Migration, layer: str) -> bool:
         rows = read_layer_rows(migration, layer)
     except ReviewError:
         return False
-    answers = read_answers(saved, layer, rows, "", datetime.now(UTC))
+    logged = read_decisions(migration.decisions_log, layer)
+    answers = read_answers(saved, layer, rows, logged, "", datetime.now(UTC))
     return bool(not_yet_logged(migration.decisions_log, answers.decisions))
 
 
@@ -226,11 +228,6 @@ def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
         note=saved.note,
         officer=saved.officer,
     )
-
-
-def sentence(code: str) -> str:
-    """A reason in plain words."""
-    return REVIEW_REASONS.get(code) or REASONS.get(code) or f"{code.replace('_', ' ').capitalize()}."
 
 
 def _offer(migration: Migration, layer: str, offers: Sequence[Offer], collected: Collected) -> tuple[bool, list[str]]:

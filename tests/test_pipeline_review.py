@@ -30,7 +30,7 @@ from review_migration import (
 from pipeline.control_nearby import read_control_nearby
 from pipeline.decisions import read_decisions
 from pipeline.merge import REVIEW_REASONS
-from pipeline.review import changed_reviews, review_layer, sentence
+from pipeline.review import changed_reviews, review_layer
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
@@ -305,6 +305,15 @@ def test_the_latest_decision_wins_and_the_earlier_stay_in_the_log(migration: Mig
     assert logged == ["keep", "accept", "keep"]
 
 
+def test_an_officer_may_take_a_fix_back(migration: Migration) -> None:
+    save(migration, 3, geometry=square(400_064.0))
+    review_layer(migration, LAYER, "run-2")
+    save(migration, 3, decision="keep")
+    review = review_layer(migration, LAYER, "run-3")
+    assert outcomes(migration)[3][0] == "unmoved" and review.findings == ()
+    assert review_layer(migration, LAYER, "run-4").decisions_taken == 0
+
+
 def test_decisions_survive_the_loss_of_build_and_review(migration: Migration) -> None:
     save(migration, 2, geometry=square(400_044.0))
     save(migration, 3, decision="cannot_place")
@@ -429,4 +438,3 @@ def test_the_sensor_starts_a_run_on_a_damaged_file_so_that_somebody_hears_of_it(
 def test_every_reason_is_a_sentence() -> None:
     for code, text in REVIEW_REASONS.items():
         assert text[0].isupper() and text.endswith("."), code
-    assert sentence("never_heard_of") == "Never heard of."
