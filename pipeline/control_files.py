@@ -174,7 +174,7 @@ def _text(rows: Sequence[Sequence[str]], position: int) -> NDArray[np.str_]:
 
 def _numbers(column: Sequence[str], delimiter: str | None) -> NDArray[np.float64]:
     try:
-        return np.array(column, dtype=np.str_).astype(np.float64)
+        return np.fromiter(map(float, column), dtype=np.float64, count=len(column))
     except ValueError:
         return np.array([as_number(field, delimiter) for field in column], dtype=np.float64)
 

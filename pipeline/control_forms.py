@@ -19,7 +19,7 @@ from transforms.errors import SourceError
 Form = Literal["os_link", "csv", "qgis_points", "esri_link", "line_layer"]
 """A form of control file, by the name the manifest shows."""
 
-_SAMPLE_ROWS = 60
+_SAMPLE_ROWS = 20
 _DELIMITERS: tuple[str | None, ...] = (";", "\t", ",", None)
 
 # Old easting, old northing, new easting, new northing as each program calls them, without case, blanks and underscores.
@@ -93,7 +93,7 @@ def recognise_layout(lines: Sequence[str]) -> Layout:
     Parameters
     ----------
     lines
-        The file's lines; the first sixty that hold data decide.
+        The file's lines; the first twenty that hold data decide.
 
     Raises
     ------

@@ -5,7 +5,6 @@ The judging itself is ``qa.control``'s; rows that could not be read are joined t
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from pipeline.control_files import ROW_REASONS
@@ -113,13 +114,17 @@ def write_control_report(verdicts: pa.Table, path: Path) -> None:
     ExportError
         If the file cannot be written.
     """
-    columns = [verdicts[name].to_pylist() for name in REPORT_COLUMNS]
-    columns[-2:] = [_rounded(column) for column in columns[-2:]]
-    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(REPORT_COLUMNS)
-        writer.writerows(zip(*columns, strict=True))
+    shown = verdicts.select(REPORT_COLUMNS)
+    for name in REPORT_COLUMNS[-2:]:
+        place = shown.schema.get_field_index(name)
+        shown = shown.set_column(place, name, pc.round(shown[name].cast(pa.float64()), 4))
+    with whole_file(path) as beside, beside.open("wb") as stream:
+        stream.write((",".join(REPORT_COLUMNS) + "\n").encode())
+        pacsv.write_csv(shown, stream, pacsv.WriteOptions(include_header=False, quoting_style=_quoting(shown)))
 
 
-def _rounded(column: list[float | None]) -> list[float | None]:
-    return [None if value is None else round(value, 4) for value in column]
+def _quoting(table: pa.Table) -> str:
+    """Quotes only where a file name or a code holds a mark that would break the row."""
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    special = any(pc.any(pc.match_substring_regex(column, '[,"\r\n]')).as_py() for column in texts)
+    return "needed" if special else "none"
