@@ -67,7 +67,7 @@ class RegionControl:
     def surfaces(self, places: Points, rows: Ints) -> Surfaces:
         """The sums of a surface about each place over the control at ``rows``."""
         offsets = quadratic_terms((self.points[rows] - places[:, None]).reshape(-1, 2), np.zeros(2))
-        terms = offsets.reshape(*rows.shape, -1)
+        terms = offsets.reshape(*rows.shape, offsets.shape[1])
         weight = np.where(rows >= 0, 1.0 / self.noise_m[rows] ** 2, 0.0)
         weighted = np.swapaxes(terms * weight[:, :, None], 1, 2)
         shift = self.shift[rows]
