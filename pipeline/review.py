@@ -10,35 +10,27 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-
-from pipeline.answers import Answers, read_answers, row_of
+from pipeline.answers import Answers, read_answers
 from pipeline.control_nearby import read_control_nearby
+from pipeline.corrected import write_corrected
 from pipeline.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
 from pipeline.layer_rows import LayerRows, read_layer_rows
-from pipeline.merge import Outcome, displacement_m, merge
-from pipeline.reasons import sentence
+from pipeline.merge import Outcome, merge
+from pipeline.offers import offer_features
 from pipeline.review_file import (
     ControlNearby,
     Offer,
     SavedReview,
-    SavedRow,
     control_hash,
-    finite,
     read_review,
-    token,
     why_busy,
     write_review,
 )
-from pipeline.storage import Migration, sha256, whole_file
+from pipeline.storage import Migration, sha256
 from transforms.errors import ExportError, ReviewError
 
 QUIET_S = 3.0
@@ -71,12 +63,6 @@ class Collected:
     saved: SavedReview | None
     answers: Answers | None
 
-    @property
-    def fids(self) -> dict[int, int]:
-        """The feature number by row, of the features in the file."""
-        rows = self.saved.rows if self.saved else ()
-        return {row: saved.fid for saved in reversed(rows) if (row := row_of(saved.token)) is not None}
-
 
 def review_layer(migration: Migration, layer_name: str, run_id: str, now: datetime | None = None) -> Reviewed:
     """Take in the officers' decisions of a layer, write its outcome, and offer what is still open.
@@ -100,8 +86,8 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     decisions = read_decisions(migration.decisions_log, layer_name)
     stand = standing(decisions, len(rows), rows.source_hashes)
     outcomes = merge(rows, stand)
-    _write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
-    offers = _offers(rows, outcomes, stand, collected)
+    write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
+    offers = offer_features(rows, outcomes, stand, collected.saved, collected.answers)
     is_offered, trouble = _offer(migration, layer_name, offers, collected)
     findings = [*collected.findings, *_homeless(stand, layer_name), *trouble]
     return _summary(layer_name, outcomes, collected.new, findings, is_offered)
@@ -177,59 +163,6 @@ def _homeless(stand: Standing, layer: str) -> list[str]:
     ]
 
 
-def _offers(rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, collected: Collected) -> list[Offer]:
-    """The open features in order of risk, then those answered in the present file.
-
-    The answered ones stay where the officer has them on the screen, and can be answered differently.
-    """
-    risk = np.nan_to_num(rows.numbers("quality", "risk"), nan=np.inf)
-    answered = collected.answers.answered if collected.answers else {}
-    kept = [row for row in answered if row < len(rows) and outcomes[row].status != "open" and row in stand.holding]
-    open_rows = [row for row, outcome in enumerate(outcomes) if outcome.status == "open"]
-    open_rows.sort(key=lambda row: (-risk[row], row))
-    offers = [
-        _offer_of(row, source_hash, rows, outcomes[row], stand, collected)
-        for row, source_hash in rows.source_hashes(open_rows).items()
-    ]
-    for row in sorted(kept):
-        offer = _offer_of(row, "", rows, outcomes[row], stand, collected)
-        offers.append(_with_answer(offer, answered[row]))
-    return offers
-
-
-def _offer_of(
-    row: int, source_hash: str, rows: LayerRows, outcome: Outcome, stand: Standing, collected: Collected
-) -> Offer:
-    drafts = collected.answers.drafts if collected.answers else {}
-    note, officer = drafts.get(row, ("", ""))
-    return Offer(
-        row=row,
-        reference=rows.reference(row),
-        reasons=" ".join(sentence(code) for code in outcome.reasons),
-        remark=stand.refused[row].refused if row in stand.refused else "",
-        shift_m=rows.shifted["shift_m"][row].as_py(),
-        uncertainty_m=rows.shifted["uncertainty_m"][row].as_py(),
-        risk=finite(rows.quality["risk"][row].as_py()),
-        before=rows.before(row),
-        proposal=rows.proposal(row),
-        token=token(row, source_hash, rows.proposal_hash(row)),
-        fid=collected.fids.get(row),
-        note=note,
-        officer=officer,
-    )
-
-
-def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
-    return replace(
-        offer,
-        proposal=saved.geometry,
-        token=saved.token,
-        decision=saved.decision,
-        note=saved.note,
-        officer=saved.officer,
-    )
-
-
 def _offer(migration: Migration, layer: str, offers: Sequence[Offer], collected: Collected) -> tuple[bool, list[str]]:
     path = migration.review(layer)
     if busy := why_busy(path):
@@ -267,53 +200,6 @@ def _is_shown(offers: Sequence[Offer], control: ControlNearby, collected: Collec
 
 def _hash(path: Path) -> str | None:
     return sha256(path) if path.exists() else None
-
-
-def _write_corrected(path: Path, rows: LayerRows, outcomes: Sequence[Outcome], run_id: str) -> None:
-    table = _corrected(rows, outcomes, run_id).replace_schema_metadata(_geoparquet(rows.staged))
-    with whole_file(path) as beside:
-        pq.write_table(table, beside, compression="zstd")
-
-
-def _corrected(rows: LayerRows, outcomes: Sequence[Outcome], run_id: str) -> pa.Table:
-    status = np.array([outcome.status for outcome in outcomes], dtype=object)
-    is_moved = status == "moved"
-    shift_m = np.where(is_moved, rows.numbers("shifted", "shift_m"), 0.0)
-    for row, outcome in enumerate(outcomes):
-        if outcome.fix is not None:
-            shift_m[row] = displacement_m(rows.before(row), outcome.fix)
-    uncertainty_m = np.where(is_moved, rows.numbers("shifted", "uncertainty_m"), np.nan)
-    return pa.table(
-        {
-            "pai_row": rows.staged["pai_row"],
-            "pai_geometry": _geometries(rows, outcomes, is_moved),
-            "pai_status": pa.array(status, pa.string()),
-            "pai_reasons": pa.array([";".join(outcome.reasons) for outcome in outcomes], pa.string()),
-            "pai_shift_m": pa.array(shift_m, pa.float64(), from_pandas=True),
-            "pai_uncertainty_m": pa.array(uncertainty_m, pa.float64(), from_pandas=True),
-            "pai_run": pa.array([run_id] * len(rows), pa.string()),
-        }
-    )
-
-
-def _geometries(rows: LayerRows, outcomes: Sequence[Outcome], is_moved: NDArray[np.bool_]) -> pa.Array:
-    before = rows.staged["pai_geometry"].combine_chunks().cast(pa.large_binary())
-    proposal = rows.shifted["pai_geometry"].combine_chunks().cast(pa.large_binary())
-    placed = pc.if_else(pa.array(is_moved), proposal, before)
-    fixes = [outcome.fix for outcome in outcomes if outcome.fix is not None]
-    is_fixed = pa.array([outcome.fix is not None for outcome in outcomes], pa.bool_())
-    return pc.replace_with_mask(placed, is_fixed, pa.array(fixes, pa.large_binary()))
-
-
-def _geoparquet(staged: pa.Table) -> dict[bytes, bytes]:
-    described = (staged.schema.metadata or {}).get(b"geo")
-    if described is None:
-        return {}
-    content = json.loads(described)
-    column = content["columns"][content["primary_column"]]
-    column.pop("bbox", None)  # it told where the features were
-    column["geometry_types"] = []
-    return {b"geo": json.dumps(content).encode()}
 
 
 def _summary(

@@ -80,7 +80,7 @@ def test_a_decision_that_could_belong_to_two_moved_features_belongs_to_neither()
 KILLED_AT = {
     "before the first answer is logged": "pipeline.decisions.append_line",
     "after the first answer is logged": "pipeline.decisions.append_line#2",
-    "before the outcome is written": "pipeline.review._write_corrected",
+    "before the outcome is written": "pipeline.review.write_corrected",
     "with the outcome half in place": "pipeline.storage._flush_to_disk",
     "before the review file is written": "pipeline.review.write_review",
     "with the review file half written": "pipeline.review_file.store_styles",
