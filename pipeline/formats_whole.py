@@ -60,10 +60,10 @@ def _check_shp(path: Path) -> None:
 
 def _check_dxf(path: Path) -> None:
     with path.open("rb") as stream:
+        is_binary = stream.read(18) == b"AutoCAD Binary DXF"
         stream.seek(max(0, path.stat().st_size - 64))
         tail = stream.read()
-    binary = path.open("rb").read(18).startswith(b"AutoCAD Binary DXF")
-    if not binary and not re.search(rb"EOF\s*$", tail):
+    if not is_binary and not re.search(rb"EOF\s*$", tail):
         raise SourceError(f"{path} was cut short: a DXF file ends with EOF and this one does not. Copy it again.")
 
 

@@ -108,7 +108,8 @@ def test_a_geopackage_in_write_ahead_mode_is_read_with_its_newest_edit(parcels, 
     write(path, parcels.drop_columns(["area", "number"]))
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("DROP TRIGGER IF EXISTS rtree_parcels_geom_update1")
+    for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {trigger}")  # they call functions that only GDAL brings
     connection.execute("UPDATE parcels SET ref = 'edited' WHERE rowid = 1")
     connection.commit()
     before = folder_bytes(tmp_path)
@@ -361,7 +362,8 @@ def test_addresses_are_refused(address):
 
 def test_a_virtual_layer_in_disguise_is_refused(tmp_path):
     """A VRT can read any file or address; a suffix that is allowed does not let it in."""
-    vrt = '<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    layer = '<OGRVRTLayer name="a"><SrcDataSource>/etc/passwd</SrcDataSource></OGRVRTLayer>'
+    vrt = f"<OGRVRTDataSource>{layer}</OGRVRTDataSource>"
     for suffix in ("vrt", "gml", "shp", "geojson", "csv", "gpkg", "tab", "dxf"):
         (tmp_path / f"a.{suffix}").write_text(vrt)
         with pytest.raises(SourceError):
@@ -370,7 +372,7 @@ def test_a_virtual_layer_in_disguise_is_refused(tmp_path):
 
 def test_a_missing_file_and_a_missing_layer_are_named(parcels, tmp_path):
     """The sentence has the path, and the layers there are."""
-    with pytest.raises(SourceError, match="nowhere.gpkg does not exist"):
+    with pytest.raises(SourceError, match=r"nowhere\.gpkg does not exist"):
         inspect(tmp_path / "nowhere.gpkg")
     write(tmp_path / "parcels.gpkg", parcels)
     with pytest.raises(SourceError, match=r"no layer 'x'.*parcels"):
@@ -441,10 +443,10 @@ _polygons = st.tuples(_ordinate, _ordinate, st.floats(1, 500)).map(
 _geometries = st.lists(st.one_of(_points, _lines, _polygons, st.none()), min_size=1, max_size=12)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(_geometries, st.data())
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(geometries=_geometries, data=st.data())
 def test_any_mix_survives_the_whole_formats(geometries, data, tmp_path):
-    """Whatever is mixed, GeoPackage, GeoParquet and FlatGeobuf give it back byte for byte, in order."""
+    """Whatever is mixed, GeoPackage and GeoParquet give it back byte for byte, in order."""
     texts = data.draw(
         st.lists(
             st.one_of(st.none(), st.text(st.characters(codec="utf-8", exclude_characters="\0"))),
