@@ -115,9 +115,9 @@ def _tile(place: Iterable[float]) -> str:
 
 
 def _plant_single_faults(links: list[Link], rng: np.random.Generator) -> list[Link]:
-    ordinary = np.flatnonzero([not link.kind for link in links])
+    ordinary = np.flatnonzero([not link.kind and link.tile not in (SWAPPED_TILE, FOREIGN_TILE) for link in links])
     chosen = rng.permutation(ordinary)
-    gross, cut = chosen[: len(ordinary) // 70], chosen[-4:]
+    gross, cut = chosen[: len(ordinary) // 70], chosen[-5:]
     planted = list(links)
     for k in gross:
         size, angle = np.exp(rng.uniform(0, np.log(30))), rng.uniform(0, 2 * np.pi)

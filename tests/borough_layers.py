@@ -136,8 +136,9 @@ def planning_applications(council: Council) -> list[Feature]:
 
 
 def _bow_tie(polygon: shapely.Geometry) -> Polygon:
-    a, b, c, d, *rest = list(polygon.exterior.coords)
-    return Polygon([a, c, b, d, *rest])
+    """The same ground with two corners taken in the wrong order."""
+    west, south, east, north = polygon.bounds
+    return Polygon([(west, south), (east, north), (east, south), (west, north)])
 
 
 def rights_of_way(council: Council) -> list[Feature]:
@@ -153,7 +154,7 @@ def rights_of_way(council: Council) -> list[Feature]:
         else:
             feature = _straight_path(council, np.array(edge.coords[0]))
         status = ("Footpath", "Bridleway", "Byway")[number % 3]
-        feature.properties = {"PATH_NO": f"FP{number // 2 + 1}", "STATUS": status} | feature.properties
+        feature.properties = {"PATH_NO": f"FP{number + 1 - (number % 9 == 4)}", "STATUS": status} | feature.properties
         features.append(feature)
     return features
 

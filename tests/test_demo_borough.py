@@ -181,6 +181,14 @@ def wkb_kind(blob: bytes) -> int:
     return int.from_bytes(blob[start + 1 : start + 5], "little")
 
 
+def test_broken_shapes_are_broken(made: Borough) -> None:
+    """Three planning applications and one open space are held as bow ties."""
+    broken = {name: [f for f in made.layers[name] if f.held and not f.held.is_valid] for name in LAYERS}
+    assert len(broken["planning_applications"]) >= 3
+    assert len(broken["open_spaces"]) >= 1
+    assert all(f.fate == "cannot_be_known" for name in ("planning_applications", "open_spaces") for f in broken[name])
+
+
 def test_the_settings_open_and_name_every_layer() -> None:
     """migration.yaml is accepted as it stands and every file it names is there."""
     migration = Migration.open(DATA / "demo")
