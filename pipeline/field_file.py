@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def read_field(path: Path) -> Fitted:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return _read(path, {name: archive[name] for name in archive.files})
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, KeyError, TypeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise FieldError(
             f"{path} is not a whole fitted shift ({type(error).__name__}). Copy it again, or make it anew with "
             "post-pai fit."
@@ -97,7 +98,6 @@ def _piece_arrays(piece: Tabulated) -> dict[str, Any]:
         "origin": table.origin,
         "shift": table.shift,
         "error_m": table.error_m,
-        "covered": table.covered,
         "numbers": np.array([table.spacing_m, table.deviation_m, piece.noise_m]),
         "before": support.before,
         "reach_m": support.reach_m,
@@ -120,6 +120,6 @@ def _read(path: Path, arrays: dict[str, Any]) -> Fitted:
 
 def _piece(arrays: dict[str, Any], prefix: str) -> Tabulated:
     spacing_m, deviation_m, noise_m = arrays[prefix + "numbers"].tolist()
-    origin, shift, error_m, covered = (arrays[prefix + name] for name in ("origin", "shift", "error_m", "covered"))
-    table = Table(origin, spacing_m, shift, error_m, covered, deviation_m)
+    origin, shift, error_m = (arrays[prefix + name] for name in ("origin", "shift", "error_m"))
+    table = Table(origin, spacing_m, shift, error_m, deviation_m)
     return Tabulated(table, Support(arrays[prefix + "before"], arrays[prefix + "reach_m"]), noise_m)

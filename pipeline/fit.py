@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from transforms.piecewise import Piecewise
 
 from pipeline.break_lines import read_break_lines
 from pipeline.control_table import read_control
@@ -29,6 +28,7 @@ from transforms.contract import Control, Points, ShiftField
 from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.one_piece import CIRCULAR_95
+from transforms.piecewise import Piecewise, piece_of_control
 from transforms.support import mean_spacing_m
 from transforms.tabulated import Tabulated
 
@@ -122,7 +122,7 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     """
     _refuse_little(control, method)
     breaks = find_breaks(control, seed) if breaks is None else breaks
-    number = breaks.piece(control.before)
+    number = piece_of_control(control, breaks)
     pieces = [control.take(number == k) for k in np.unique(number)]
     covariance = _covariance(pieces, seed)
     methods = exact_methods(covariance)

@@ -9,6 +9,7 @@ from functools import cached_property
 from qa.accuracy import Score
 from transforms.breaks import Breaks
 from transforms.contract import Control, ShiftField
+from transforms.piecewise import Piecewise
 from transforms.tabulated import Tabulated
 
 
@@ -61,8 +62,6 @@ class Fitted:
         only = self.pieces[0]
         if self.breaks.count == 1 and only is not None:
             return only
-        from transforms.piecewise import Piecewise
-
         return Piecewise(self.breaks, self.pieces)
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Points
-from .one_piece import OnePiece
+from .one_piece import OnePiece, as_points
 from .support import Support
 from .table import Table
 
@@ -44,6 +44,17 @@ class Tabulated(OnePiece):
 
         table = Table.of(source, field.covers, field.support.extent(), tolerance_m)
         return cls(table, field.support, field.noise_m)
+
+    def __call__(self, points: Points) -> Points:
+        """The new places of ``points``, ``(n, 2)`` metres; NaN outside the table."""
+        points = as_points(points)
+        moved = self.table.shift_at(points)
+        moved += points
+        return moved
+
+    def uncertainty(self, points: Points) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` in metres; NaN outside the table."""
+        return self.table.error_at(as_points(points))
 
     def covers(self, points: Points) -> NDArray[np.bool_]:
         """Which points the table covers, ``(n,)``."""
