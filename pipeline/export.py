@@ -40,6 +40,9 @@ OUTCOME_COLUMNS = ("pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_
 EXCHANGE_FORMS = (".json", ".tif", ".gsb")
 """The forms of the shift that PROJ, GDAL and QGIS apply."""
 
+PART_KINDS = ("points", "multipoints", "lines", "polygons")
+"""A Shapefile of a layer of several kinds of geometry has parts, named ``<layer>_<kind>.shp``."""
+
 _BATCH_ROWS = 65_536
 
 
@@ -84,6 +87,7 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
     with _folder_beside(migration, layer_name) as beside:
         written = [_write(migration, outcome, beside / name) for name in _file_names(outcome)]
         checked = [check_export(migration, outcome, one.path, exactly=one.path.suffix == ".gpkg") for one in written]
+        _refuse_other_layers_files(migration, layer_name, beside)
         content = _manifest(migration, outcome, run_id, written, checked[0], beside)
         # Before the files appear: what has left the house must be known when it comes back as a source.
         record_export(
@@ -261,8 +265,27 @@ def _all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
 
 def _final_files(migration: Migration, layer_name: str) -> list[Path]:
     """By their names, not by the manifest, which may be missing after a crash."""
-    ours = (f"{layer_name}.draft.", f"{layer_name}.manifest.")
-    return [path for path in sorted(migration.exports_dir.glob(f"{layer_name}.*")) if not path.name.startswith(ours)]
+    stems = {layer_name, *(f"{layer_name}_{kind}" for kind in PART_KINDS)} - _other_layers(migration, layer_name)
+    not_final = (f"{layer_name}.draft.", f"{layer_name}.manifest.")
+    files = (path for path in sorted(migration.exports_dir.iterdir()) if path.is_file())
+    return [path for path in files if _stem(path) in stems and not path.name.startswith(not_final)]
+
+
+def _refuse_other_layers_files(migration: Migration, layer_name: str, beside: Path) -> None:
+    taken = sorted({_stem(path) for path in beside.iterdir()} & _other_layers(migration, layer_name))
+    if taken:
+        raise ExportError(
+            f"Layer {layer_name} has several kinds of geometry, so part of its Shapefile would be named {taken[0]}.shp, "
+            f"which is the name of layer {taken[0]}. Give one of the two another name in migration.yaml."
+        )
+
+
+def _other_layers(migration: Migration, layer_name: str) -> set[str]:
+    return {layer.name for layer in migration.settings.layers} - {layer_name}
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def _put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[Path, ...]:

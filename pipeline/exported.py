@@ -40,17 +40,27 @@ def check_export(migration: Migration, outcome: Outcome, path: Path, *, exactly:
         If features, coordinate system, statuses or attributes differ.
     """
     columns = _source_columns(migration, outcome.layer.name) if exactly else []
-    with open_batches(path) as stream:
-        _check_crs(path, stream)
-        _check_columns(path, stream, columns)
-        found, statuses = TableDigest(columns), Counter[str]()
-        for batch in stream.batches:
-            found.update(batch)
-            statuses.update(batch.column("pai_status").to_pylist())
+    found, statuses = TableDigest(columns), Counter[str]()
+    for part in parts_of(path):
+        _read_back(part, columns, found, statuses)
     _check_counts(path, outcome, found.rows, statuses)
     if exactly:
         _check_attributes(path, _source_digest(migration, outcome.layer.name, columns), found)
     return Checked(found.rows, found.hexdigest())
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files a layer was written to: a Shapefile holds one kind of geometry, so a mixed layer makes several."""
+    return [path, *sorted(path.parent.glob(f"{path.stem}_*{path.suffix}"))]
+
+
+def _read_back(path: Path, columns: list[str], found: TableDigest, statuses: Counter[str]) -> None:
+    with open_batches(path) as stream:
+        _check_crs(path, stream)
+        _check_columns(path, stream, columns)
+        for batch in stream.batches:
+            found.update(batch)
+            statuses.update(batch.column("pai_status").to_pylist())
 
 
 def _source_columns(migration: Migration, layer_name: str) -> list[str]:

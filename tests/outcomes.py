@@ -92,7 +92,7 @@ def _write_staged(migration: Migration, layer: str, shapes: np.ndarray) -> None:
 
 
 def _write_corrected(migration: Migration, layer: str, after: np.ndarray, status: list[str], run: str) -> None:
-    reasons = {"open": "outside_control;area_changed", "fixed": "officer_moved", "unmoved": "already_new"}
+    reasons = {"open": "outside_control;area_changed", "fixed": "officer_fixed", "unmoved": "coincides_with_new_map"}
     moved = np.isin(status, ("moved", "fixed"))
     columns = {
         "pai_row": pa.array(range(len(status)), pa.int64()),

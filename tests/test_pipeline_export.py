@@ -134,6 +134,33 @@ def test_a_layer_whose_name_begins_like_another_is_left_alone(migration):
     assert other.read_bytes() == b"another layer"
 
 
+def mixed(count: int) -> np.ndarray:
+    """Plots and, every third, the point in their middle."""
+    shapes = plots(count)
+    return np.where(np.arange(count) % 3 == 0, shapely.centroid(shapes), shapes)
+
+
+def test_a_shapefile_of_several_kinds_is_counted_and_withdrawn_with_all_its_parts(migration):
+    """A part left behind, or not counted, would lose features in silence."""
+    all_moved(migration, shapes=mixed(200))
+    export_layer(migration, "parks", "r1")
+    assert {"parks.shp", "parks_points.shp"} <= set(files_of(migration))
+    write_layer(migration, "parks")
+    withdrawn = export_layer(migration, "parks", "r2").withdrawn
+    assert files_of(migration) == ["parks.draft.gpkg", "parks.manifest.json"]
+    assert (withdrawn / "parks_points.dbf").exists()
+
+
+def test_a_part_never_takes_the_name_of_another_layer(migration):
+    """Two layers that would write one file: neither wins in silence."""
+    settings = migration.root / "migration.yaml"
+    settings.write_text(settings.read_text().replace("name: trees", "name: parks_points"), encoding="utf-8")
+    migration = type(migration).open(migration.root)
+    all_moved(migration, shapes=mixed(200))
+    with pytest.raises(ExportError, match="which is the name of layer parks_points"):
+        export_layer(migration, "parks", "r1")
+
+
 def test_the_manifest_answers_years_later(migration):
     """Files with hashes, counts that reconcile, what it rests on, by which software."""
     all_moved(migration)
