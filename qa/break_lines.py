@@ -27,6 +27,9 @@ STIFFNESS_MODULUS = 1000.0
 LARGEST_EVIDENCE = 8.0
 """Nats a single control point may bring: one bad link never bends a line by itself."""
 
+REACH = 6.0
+"""Softnesses beyond which control no longer pushes: its pull has fallen to a 400th."""
+
 SOFTNESS_STEPS = (1.0, 0.6, 0.4, 0.25, 0.15)
 """The line's softness in spacings of control, from coarse to fine."""
 
@@ -49,6 +52,12 @@ class Evidence:
     label: Ints
     score: sparse.csr_matrix
 
+    def near(self, borders: Borders, reach_m: float) -> Evidence:
+        """The evidence of the control within ``reach_m`` of a border."""
+        stand = feet(borders, self.points, candidates=1)
+        rows = stand.row[np.abs(stand.offset_m) < reach_m]
+        return Evidence(self.points[rows], self.label[rows], self.score[rows])
+
     def for_left(self, stand: Feet, borders: Borders) -> Floats:
         """Log odds that the point belongs left of the chain rather than right."""
         left, right = borders.left[stand.chain], borders.right[stand.chain]
@@ -56,7 +65,7 @@ class Evidence:
         return np.clip(odds, -LARGEST_EVIDENCE, LARGEST_EVIDENCE)
 
 
-def straighten(borders: Borders, evidence: Evidence, rounds: int = 8) -> Borders:
+def straighten(borders: Borders, evidence: Evidence, rounds: int = 6) -> Borders:
     """The likeliest stiff course of every border.
 
     Parameters
@@ -69,8 +78,10 @@ def straighten(borders: Borders, evidence: Evidence, rounds: int = 8) -> Borders
         Newton steps at each softness.
     """
     for softness in SOFTNESS_STEPS:
+        softness_m = softness * borders.step_m
+        heard = evidence.near(borders, REACH * softness_m + borders.step_m)
         for _ in range(rounds):
-            borders = _step(borders, evidence, softness * borders.step_m)
+            borders = _step(borders, heard, softness_m)
     return borders
 
 
@@ -93,7 +104,7 @@ def _beside(borders: Borders, evidence: Evidence, softness_m: float) -> Feet:
     stand = feet(borders, evidence.points)
     label = evidence.label[stand.row]
     beside = (label == borders.left[stand.chain]) | (label == borders.right[stand.chain])
-    return stand.take(beside & (np.abs(stand.offset_m) < 8.0 * softness_m))
+    return stand.take(beside & (np.abs(stand.offset_m) < REACH * softness_m))
 
 
 def _pressure(stand: Feet, odds: Floats, softness_m: float) -> tuple[Floats, Floats]:

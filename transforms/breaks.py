@@ -181,21 +181,18 @@ class Breaks:
 
     @cached_property
     def _piece_of_cell(self) -> NDArray[np.int32]:
-        """The piece of each cell of the raster; -1 in cells near a line."""
+        """The piece of each cell of the raster; -1 in cells near a line.
+
+        Cells beside a line are asked exactly; every other takes the answer of the nearest of these, which no
+        line can separate from it.
+        """
         raster = self._raster
-        area = raster.areas
-        beside = np.argwhere(ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & (area > 0))
-        piece = self._exact_piece(raster.centres(beside))
-        number = area[tuple(beside.T)]
-        lowest, highest = np.full((2, area.max() + 1), -1, dtype=np.int32)
-        lowest[number], highest[number] = self.count, -1
-        np.minimum.at(lowest, number, piece)
-        np.maximum.at(highest, number, piece)
-        # Where a line ends in the open, one area reaches round its end: there each cell is asked by itself.
-        filled = np.where(lowest == highest, lowest, -1)[area]
-        loose = np.argwhere((lowest != highest)[area])
-        filled[tuple(loose.T)] = self._exact_piece(raster.centres(loose))
-        return filled
+        beside = ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & ~raster.near_line
+        asked = np.argwhere(beside)
+        answer = np.full(beside.shape, -1, dtype=np.int32)
+        answer[beside] = self._exact_piece(raster.centres(asked))
+        row, column = ndimage.distance_transform_edt(~beside, return_distances=False, return_indices=True)
+        return np.where(raster.near_line, -1, answer[row, column])
 
     @cached_property
     def _distance_of_node(self) -> Floats:
