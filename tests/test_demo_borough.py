@@ -12,10 +12,11 @@ import pyogrio
 import pytest
 import shapely
 from borough import LAYERS, Borough, make_borough, write_sources, write_truth
-from borough_control import FOREIGN_TILE, SWAPPED_TILE, line_numbers, write_link_files
-from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, STRIP_M, URBAN
+from borough_control import FOREIGN_TILE, SWAPPED_TILE, line_numbers, make_links, write_link_files
+from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, STRIP_M, URBAN, Shift
 
 from pipeline.control_table import ControlTable, read_control
+from pipeline.control_verdicts import judge_control_table
 from pipeline.storage import Migration
 from pipeline.tile_names import tile_extent
 
@@ -60,8 +61,10 @@ def content(path: Path, layer: str) -> tuple[list[str], list[object], list[objec
 
 
 def test_another_seed_makes_another_borough(made: Borough) -> None:
-    """The seed reaches the control: nothing is frozen to the one that is shipped."""
-    assert write_link_files(made.links) != write_link_files(make_borough(7).links)
+    """The seed reaches the shift and the control: nothing is frozen to the borough that is shipped."""
+    dice = np.random.default_rng(7)
+    other = make_links(made.ground, Shift.make(dice), dice)
+    assert write_link_files(made.links) != write_link_files(other)
 
 
 def test_good_links_are_old_plus_shift(made: Borough) -> None:
@@ -153,6 +156,19 @@ def test_the_foreign_tile_holds_another_tiles_content(control: ControlTable) -> 
     assert outside[foreign].all()
     assert outside[~foreign].mean() < 0.001
     assert tile_extent(SWAPPED_TILE) is not None
+
+
+@pytest.mark.slow
+def test_faults_of_whole_files_are_all_rejected(made: Borough, control: ControlTable) -> None:
+    """Exchanged columns, another tile's content, lost digits and second targets never reach the fit."""
+    verdicts = judge_control_table(control).verdicts
+    keys = zip(verdicts["file"].to_pylist(), verdicts["row"].to_pylist(), strict=True)
+    verdict = dict(zip(keys, verdicts["verdict"].to_pylist(), strict=True))
+    where = line_numbers(made.links, write_link_files(made.links))
+    grave = ("swapped_columns", "wrong_tile_content", "truncated_digit", "conflict_same_old")
+    found = [verdict[place] for link, place in zip(made.links, where, strict=True) if link.kind in grave]
+    assert len(found) > 200
+    assert set(found) == {"rejected"}
 
 
 def test_layers_hold_the_awkward_cases() -> None:
