@@ -19,7 +19,7 @@ import shapely
 from shapely.validation import explain_validity
 
 from pipeline.decisions import WORDS, Decision
-from pipeline.fingerprint import geometry_hash, read_geometry
+from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
 from pipeline.review_file import SavedReview, SavedRow
 from pipeline.wkb_kind import family
 
@@ -70,18 +70,14 @@ def read_answers(
     """
     fixes = {decision.pai_row: geometry_hash(decision.wkb) for decision in logged if decision.decision == "moved"}
     by_row, findings = _rows_by_feature(saved, layer, features)
+    drawn = dict(zip(saved.rows, geometry_hashes(row.geometry for row in saved.rows), strict=True))
     answers = Answers([], findings, {}, {})
     for row, copies in by_row.items():
-        for answer in _answers_on(row, copies, features.before(row), fixes.get(row)):
-            stamped = _stamp(answer, layer, saved.saved_at, run_id, now)
-            answers.decisions.append(stamped)
+        read = [_answer(copy, row, features, drawn[copy], fixes.get(row)) for copy in copies]
+        settled = _settle_copies([answer for answer in read if answer is not None], len(copies))
+        answers.decisions.extend(_stamp(answer, layer, saved.saved_at, run_id, now) for answer in settled)
         _sort_out(answers, row, copies)
     return answers
-
-
-def _answers_on(row: int, copies: list[SavedRow], before: bytes | None, fix: str | None) -> list[Decision]:
-    read = [_answer(copy, row, before, fix) for copy in copies]
-    return _settle_copies([answer for answer in read if answer is not None], len(copies))
 
 
 def _sort_out(answers: Answers, row: int, copies: list[SavedRow]) -> None:
@@ -164,19 +160,18 @@ def _deleted(saved: SavedReview, by_row: dict[int, list[SavedRow]], layer: str) 
     ]
 
 
-def _answer(saved_row: SavedRow, row: int, before: bytes | None, fix: str | None) -> Decision | None:
+def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, fix: str | None) -> Decision | None:
     token = _TOKEN.fullmatch(saved_row.token)
     if token is None:
         return None
     word = re.sub(r"[\s-]+", "_", saved_row.decision.lower())
-    drawn = geometry_hash(saved_row.geometry)
     # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
     has_left_fix = word in _STAYS and drawn == fix
     is_edited = drawn not in ("", token["proposal"]) and not has_left_fix
     is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
     if not (word or is_edited or is_lost):
         return None
-    refused = _why_refused(word, saved_row, is_edited, is_lost, before)
+    refused = _why_refused(word, saved_row, is_edited, is_lost, features.before(row))
     return Decision(
         layer="",
         pai_row=row,

@@ -56,9 +56,16 @@ def geometry_hash(wkb: bytes | None) -> str:
     >>> geometry_hash(None)
     ''
     """
-    if not wkb:
-        return ""
-    return hashlib.sha256(_place(wkb)).hexdigest()[:_HEX_DIGITS]
+    return geometry_hashes([wkb])[0]
+
+
+def geometry_hashes(geometries: Iterable[bytes | None]) -> list[str]:
+    """The ``geometry_hash`` of each of many geometries, far faster than one by one."""
+    batch = list(geometries)
+    return [
+        hashlib.sha256(place).hexdigest()[:_HEX_DIGITS] if wkb else ""
+        for wkb, place in zip(batch, _places(batch), strict=True)
+    ]
 
 
 def feature_hash(values: Mapping[str, Any], wkb: bytes | None) -> str:
@@ -108,10 +115,6 @@ def layer_hash(geometries: Iterable[bytes | None]) -> str:
     return digest.hexdigest() if has_any else ""
 
 
-def _place(wkb: bytes) -> bytes:
-    return _places([wkb])[0]
-
-
 def _places(batch: list[bytes | None]) -> list[bytes]:
     """Each geometry's vertices as sorted millimetres; the bytes as they are where shapely cannot hold them."""
     shapes = np.empty(len(batch), dtype=object)
@@ -119,7 +122,7 @@ def _places(batch: list[bytes | None]) -> list[bytes]:
     points, owner = shapely.get_coordinates(shapes, return_index=True)
     points, owner = _sorted_millimetres(points, owner)
     ends = np.searchsorted(owner, np.arange(len(batch)), side="right")
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.searchsorted(owner, np.arange(len(batch)), side="left")
     return [
         points[start:end].tobytes() if shape is not None else wkb or b""
         for start, end, shape, wkb in zip(starts, ends, shapes, batch, strict=True)

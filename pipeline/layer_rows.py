@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.fingerprint import feature_hash, geometry_hash
+from pipeline.fingerprint import feature_hash, geometry_hashes
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
@@ -58,9 +58,10 @@ class LayerRows:
         geometries = chosen["pai_geometry"].to_pylist()
         return {row: feature_hash(value, wkb) for row, value, wkb in zip(rows, values, geometries, strict=True)}
 
-    def proposal_hash(self, row: int) -> str:
-        """Where the proposal lies, to the millimetre."""
-        return geometry_hash(self.proposal(row))
+    def proposal_hashes(self, rows: Sequence[int]) -> dict[int, str]:
+        """Where the proposal of each of ``rows`` lies, to the millimetre."""
+        chosen = self.shifted["pai_geometry"].take(pa.array(rows, pa.int64()))
+        return dict(zip(rows, geometry_hashes(chosen.to_pylist()), strict=True))
 
     def verdicts(self) -> list[str]:
         """``accept``, ``review`` or ``leave``."""

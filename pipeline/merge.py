@@ -53,12 +53,13 @@ class Outcome:
 def merge(rows: LayerRows, standing: Standing) -> list[Outcome]:
     """The outcome of every feature, in source order."""
     merged = []
+    proposals = rows.proposal_hashes(sorted(standing.holding))
     for row, (verdict, codes, has_moved) in enumerate(
         zip(rows.verdicts(), rows.reasons(), rows.has_moved(), strict=True)
     ):
         decision = standing.holding.get(row)
         if decision is not None:
-            outcome = _decided(decision, rows, row, has_moved)
+            outcome = _decided(decision, _is_as_seen(decision, proposals[row], rows, row), rows.before(row), has_moved)
         elif row in standing.source_changed:
             outcome = Outcome("open", ("source_changed",))
         else:
@@ -81,11 +82,10 @@ def _judged(verdict: str, has_moved: bool) -> Outcome:
     return Outcome("unmoved" if status == "moved" and not has_moved else status, ())
 
 
-def _decided(decision: Decision, rows: LayerRows, row: int, has_moved: bool) -> Outcome:
-    is_as_seen = _is_as_seen(decision, rows, row)
+def _decided(decision: Decision, is_as_seen: bool, before: bytes | None, has_moved: bool) -> Outcome:
     if decision.decision == "moved":
         reasons = ["officer_fixed"] if is_as_seen else ["officer_fixed", "fix_on_older_proposal"]
-        return Outcome("fixed", tuple(reasons), as_single(decision.wkb or b"", rows.before(row)))
+        return Outcome("fixed", tuple(reasons), as_single(decision.wkb or b"", before))
     if decision.decision in _LEFT:
         left = _LEFT[decision.decision]
         return Outcome("unmoved", (left,) if is_as_seen else (left, "decision_on_older_proposal"))
@@ -94,8 +94,8 @@ def _decided(decision: Decision, rows: LayerRows, row: int, has_moved: bool) -> 
     return Outcome("open", ("proposal_changed",))
 
 
-def _is_as_seen(decision: Decision, rows: LayerRows, row: int) -> bool:
-    if rows.proposal_hash(row) == decision.proposal_hash:
+def _is_as_seen(decision: Decision, proposal_hash: str, rows: LayerRows, row: int) -> bool:
+    if proposal_hash == decision.proposal_hash:
         return True
     if decision.decision != "accept":
         return False

@@ -24,9 +24,11 @@ def offer_features(
     """
     numbers = _numbers_in_file(saved)
     answered = answers.answered if answers else {}
+    open_rows = _open_by_risk(rows, outcomes)
+    sources, proposals = rows.source_hashes(open_rows), rows.proposal_hashes(open_rows)
     offers = [
-        replace(_offer(row, rows, outcomes[row], numbers), token=token(row, source_hash, rows.proposal_hash(row)))
-        for row, source_hash in rows.source_hashes(_open_by_risk(rows, outcomes)).items()
+        replace(_offer(row, rows, outcomes[row], numbers), token=token(row, sources[row], proposals[row]))
+        for row in open_rows
     ]
     offers = [_with_draft(offer, stand, answers.drafts if answers else {}) for offer in offers]
     for row in sorted(answered):
