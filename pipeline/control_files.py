@@ -79,7 +79,7 @@ def find_control_files(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if not path.exists():
-            raise SourceError(f"Control file {path} does not exist. Check its name under control: files:.")
+            raise SourceError(f"Control file {path} does not exist. Check its name and folder.")
         found.update(dict.fromkeys(sorted(_files_below(path)) if _is_folder(path) else [path]))
     return list(found)
 

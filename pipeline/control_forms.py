@@ -134,7 +134,7 @@ def _layout_by_header(rows: Sequence[Sequence[str]], delimiter: str | None) -> L
             east, north, new_east, new_north = (header[name] for name in names)
             positions = (east, north, new_east, new_north)
             return Layout(form, delimiter, positions, header, max(positions) + 1, True)
-    if len(rows[0]) >= 4 and _count_numbers(rows[0], delimiter) == 0 and len(header) > 1:
+    if delimiter is not None and len(rows[0]) >= 4 and _count_numbers(rows[0], delimiter) == 0 and len(header) > 1:
         raise SourceError(
             f"its header is {', '.join(rows[0])[:80]}. Name the columns old_easting, old_northing, new_easting and "
             "new_northing"
