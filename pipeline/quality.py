@@ -23,7 +23,7 @@ from qa.completeness import require_the_same_rows
 from qa.findings import Masks, findings_of
 from qa.limits import Limits, limits_in_force
 from qa.measures import Measures, Move, measure
-from qa.regime import AFFECTED, UNKNOWN, Regimes, classify
+from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
 from transforms.contract import Control
@@ -109,6 +109,9 @@ class _Proposal:
         return self.about_the_shift | measures, vertices
 
     def _regimes(self, migration: Migration, staged: pa.Table, shifted: pa.Table) -> Regimes:
+        if self.strategy == "leave":
+            count = len(self.move)
+            return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
         evidence = read_evidence(staged, self.settings, migration.settings)
         field = read_field(migration.field_file).field
         judged = classify(self.move.before, evidence, self.base, field, self.limits)
@@ -138,9 +141,6 @@ def _stage_findings(proposal: _Proposal) -> Masks:
     moved, blocked_by, regime = proposal.move.moved, proposal.blocked_by, proposal.regimes.regime
     would_move = np.isin(regime, (AFFECTED, UNKNOWN))
     blocked = {code: (blocked_by == code) & would_move for code in np.unique(blocked_by[blocked_by != ""])}
-    everything = np.ones(len(moved), dtype=bool)
-    if proposal.strategy == "leave":
-        return {"layer_left": ~everything}
     if proposal.strategy == "check_only":
         return {"layer_check_only": would_move}
     stuck = (regime == AFFECTED) & ~moved & (blocked_by == "")

@@ -1,0 +1,208 @@
+"""The quality stage on a little migration: counts reconcile, every row is judged, every reason is specific."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
+
+from pipeline import quality
+from pipeline.linear_copy import linear_copy
+from pipeline.storage import Migration
+from qa.regime import REASONS as REGIME_REASONS
+from qa.triage import REASONS
+from transforms.errors import SourceError
+
+MIGRATION = """
+title: A little borough
+control: {files: [sources/control]}
+base_maps:
+  before: {file: sources/before.gpkg}
+  after: {file: sources/after.gpkg}
+  new_map_loaded_on: 2005-06-01
+layers:
+  - {name: sites, file: sources/sites.gpkg, captured_column: CAPTURED}
+"""
+
+
+@pytest.fixture
+def migration(tmp_path, monkeypatch):
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
+    areas, buildings = plots()
+    old = np.concatenate([shapely.boundary(areas), buildings])
+    for name, shapes in (("before", old), ("after", on_new_map(old))):
+        write_map(tmp_path / "sources" / f"{name}.gpkg", shapes)
+    migration = Migration.open(tmp_path)
+    migration.control_table.parent.mkdir(parents=True)
+    pq.write_table(control_table(areas), migration.control_table)
+    monkeypatch.setattr(quality, "read_field", lambda _: SimpleNamespace(field=LittleField()))
+    return migration
+
+
+def write_map(path, shapes):
+    toid = np.array([f"osgb{number}" for number in range(len(shapes))], dtype=object)
+    pyogrio.raw.write(
+        path, shapely.to_wkb(shapes), [toid], ["toid"], geometry_type="Unknown", crs="EPSG:27700", driver="GPKG"
+    )
+
+
+def control_table(areas):
+    old = shapely.get_coordinates(shapely.centroid(areas))
+    new = LittleField()(old)
+    names = ("old_easting", "old_northing", "new_easting", "new_northing")
+    places = dict(zip(names, np.column_stack([old, new]).T, strict=True))
+    return pa.table({**places, "verdict": ["used"] * len(old)})
+
+
+def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, days=None):
+    rows = pa.array(range(len(geometries)), pa.int64())
+    captured = pa.array(days or [None] * len(geometries), pa.string())
+    layer_dir = migration.layer_dir("sites")
+    layer_dir.mkdir(parents=True, exist_ok=True)
+    staged = {"CAPTURED": captured, "pai_row": rows, "pai_geometry": wkb(geometries)}
+    pq.write_table(pa.table(staged), migration.staged("sites"))
+    length = np.where(moved, np.linalg.norm(SHIFT), 0.0)
+    shifted = {
+        "pai_row": rows,
+        "pai_geometry": wkb(proposals),
+        "moved": pa.array(moved, pa.bool_()),
+        "blocked_by": pa.array(blocked_by or [None] * len(geometries), pa.string()),
+        "shift_m": length,
+        "uncertainty_m": np.full(len(geometries), 0.1),
+        "control_distance_m": np.full(len(geometries), 20.0),
+    }
+    pq.write_table(pa.table(shifted), migration.shifted("sites"))
+
+
+def wkb(geometries):
+    return pa.array([None if shape is None else shapely.to_wkb(shape) for shape in geometries], pa.binary())
+
+
+def judged(migration):
+    summary = quality.judge_layer(migration, "sites")
+    return summary, pq.read_table(migration.quality("sites")).to_pylist()
+
+
+def western():
+    areas, _ = plots()
+    return areas[is_west(areas)][:60]
+
+
+def test_a_right_proposal_is_accepted_throughout_and_the_counts_reconcile(migration):
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas))
+    summary, rows = judged(migration)
+    assert summary.accepted == summary.features == len(rows) == 60
+    assert summary.accepted + summary.left + summary.to_review == summary.features
+    assert summary.automatic_ratio == 1.0
+    assert {row["verdict"] for row in rows} == {"accept"}
+    assert all("coincides_with_old_map" in row["reasons"] for row in rows)
+
+
+@pytest.mark.parametrize("wrong_by_m", [1.2, 3.0])
+def test_a_wrong_proposal_is_never_accepted(migration, wrong_by_m):
+    areas = western()
+    proposals = on_new_map(areas)
+    proposals[5] = shapely.affinity.translate(proposals[5], 0.0, wrong_by_m)
+    write_layer(migration, areas, proposals, [True] * len(areas))
+    _, rows = judged(migration)
+    assert rows[5]["verdict"] == "review"
+    assert rows[5]["reasons"][0] == "base_map_disagrees"
+    assert rows[5]["risk"] == max(row["risk"] for row in rows)
+
+
+def test_nulls_stay_blocked_features_are_reviewed_and_all_rows_are_there(migration):
+    geometries = [*western(), None]
+    proposals = [*on_new_map(western()), None]
+    proposals[3] = geometries[3]
+    blocked = [None, None, None, "outside_control", *[None] * (len(geometries) - 4)]
+    moved = [shape is not None and row != 3 for row, shape in enumerate(geometries)]
+    write_layer(migration, geometries, proposals, moved, blocked_by=blocked)
+    summary, rows = judged(migration)
+    assert [row["pai_row"] for row in rows] == list(range(61))
+    assert (rows[3]["verdict"], rows[3]["reasons"][0]) == ("review", "outside_control")
+    assert (rows[60]["verdict"], rows[60]["reasons"]) == ("leave", ["no_geometry"])
+    assert summary.left == 1
+
+
+def test_neighbours_that_would_part_both_go_to_an_officer(migration):
+    areas = western()
+    proposals = on_new_map(areas)
+    proposals[0] = shapely.affinity.translate(proposals[0], 0.25, 0.0)
+    write_layer(migration, areas, proposals, [True] * len(areas))
+    _, rows = judged(migration)
+    parted = [row["pai_row"] for row in rows if "shared_edge_parted" in row["reasons"]]
+    assert 0 in parted
+    assert len(parted) >= 3
+    assert all(rows[row]["verdict"] == "review" for row in parted)
+    assert rows[0]["shared_edge_gap_m"] == pytest.approx(0.25)
+
+
+def test_a_sliver_that_turns_inside_out_is_seen(migration):
+    areas = western()
+    proposals = on_new_map(areas)
+    corners = shapely.get_coordinates(proposals[9])
+    corners[[1, 2]] = corners[[2, 1]]
+    proposals[9] = shapely.Polygon(corners)
+    write_layer(migration, areas, proposals, [True] * len(areas))
+    _, rows = judged(migration)
+    assert rows[9]["verdict"] == "review"
+    assert "became_invalid" in rows[9]["reasons"]
+
+
+def test_layers_of_other_strategies_move_nothing(migration):
+    areas = western()
+    write_layer(migration, areas, areas, [False] * len(areas))
+    for strategy, verdict in (("leave", "leave"), ("check_only", "review")):
+        layer = migration.settings.layers[0].model_copy(update={"strategy": strategy})
+        settings = migration.settings.model_copy(update={"layers": [layer]})
+        _, rows = judged(Migration(migration.root, settings))
+        assert {row["verdict"] for row in rows} == {verdict}, strategy
+
+
+def test_every_reason_written_has_a_sentence(migration):
+    areas = western()
+    write_layer(migration, areas, areas, [False] * len(areas))
+    summary, _ = judged(migration)
+    assert set(summary.reasons) <= set(REASONS) | set(REGIME_REASONS)
+
+
+def test_an_empty_layer_is_judged_too(migration):
+    write_layer(migration, [], [], [])
+    summary, rows = judged(migration)
+    assert (summary.features, rows) == (0, [])
+    assert np.isnan(summary.automatic_ratio)
+
+
+def test_rows_that_do_not_match_stop_the_layer(migration):
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas))
+    pq.write_table(pq.read_table(migration.shifted("sites")).slice(1), migration.shifted("sites"))
+    with pytest.raises(SourceError, match="sites"):
+        quality.judge_layer(migration, "sites")
+
+
+def test_a_missing_base_map_is_one_sentence(migration):
+    (migration.root / "sources" / "after.gpkg").unlink()
+    write_layer(migration, western(), western(), [False] * 60)
+    with pytest.raises(SourceError, match=r"after\.gpkg.*base_maps in migration\.yaml"):
+        quality.judge_layer(migration, "sites")
+
+
+CURVE = shapely.LineString([(0, 0), (1, 1), (2, 0)])
+
+
+def test_curves_are_measured_through_their_defining_points():
+    arc = b"\x01\x08\x00\x00\x00" + shapely.to_wkb(CURVE)[5:]
+    closing = shapely.to_wkb(shapely.LineString([(2, 0), (0, 0)]))
+    compound = b"\x01\x09\x00\x00\x00\x02\x00\x00\x00" + arc + closing
+    polygon = b"\x01\x0a\x00\x00\x00\x01\x00\x00\x00" + compound
+    geometries, unread = linear_copy([arc, polygon, b"\x01\x10\x00\x00\x00nonsense", None])
+    assert shapely.equals(geometries[0], CURVE)
+    assert geometries[1].area == pytest.approx(1.0)
+    assert unread.tolist() == [False, False, True, False]
