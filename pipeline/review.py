@@ -19,9 +19,10 @@ from pipeline.control_nearby import read_control_nearby
 from pipeline.corrected import write_corrected
 from pipeline.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
 from pipeline.layer_rows import LayerRows, read_layer_rows
-from pipeline.merge import Outcome, merge
+from pipeline.merge import Outcome, displacement_m, merge
 from pipeline.offers import offer_features
 from pipeline.review_file import (
+    RESERVED_NAMES,
     ControlNearby,
     Offer,
     SavedReview,
@@ -81,6 +82,7 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     ReviewError
         If the review file cannot be read at all, or a stage before has not run. Nothing is written then.
     """
+    _refuse_reserved_name(layer_name)
     rows = read_layer_rows(migration, layer_name)
     collected = collect_decisions(migration, layer_name, rows, run_id, now or datetime.now(UTC))
     decisions = read_decisions(migration.decisions_log, layer_name)
@@ -89,7 +91,8 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
     offers = offer_features(rows, outcomes, stand, collected.saved, collected.answers)
     is_offered, trouble = _offer(migration, layer_name, offers, collected)
-    findings = [*collected.findings, *_homeless(stand, layer_name), *trouble]
+    far = _far_fixes(collected.new, rows, migration.settings.control.length_reject_m)
+    findings = [*collected.findings, *far, *_homeless(stand, layer_name), *trouble]
     return _summary(layer_name, outcomes, collected.new, findings, is_offered)
 
 
@@ -153,6 +156,29 @@ def _holds_news(migration: Migration, layer: str) -> bool:
     logged = read_decisions(migration.decisions_log, layer)
     answers = read_answers(saved, layer, rows, logged, "", datetime.now(UTC))
     return bool(not_yet_logged(migration.decisions_log, answers.decisions))
+
+
+def _refuse_reserved_name(layer: str) -> None:
+    if layer in RESERVED_NAMES:
+        raise ReviewError(
+            f"Layer {layer} cannot be reviewed: every review file has a layer of that name for itself. "
+            "Give the layer another name in migration.yaml."
+        )
+
+
+def _far_fixes(new: Sequence[Decision], rows: LayerRows, limit_m: float) -> list[str]:
+    """A sentence on each fix that lies further off than a shift can be; it is taken all the same."""
+    fixes = [
+        (decision, displacement_m(rows.before(decision.pai_row), decision.wkb))
+        for decision in new
+        if decision.decision == "moved" and not decision.refused
+    ]
+    return [
+        f"Layer {decision.layer}, row {decision.pai_row}: the fix by {decision.officer} lies {distance_m:.1f} m from "
+        f"the old place, further than control may shift ({limit_m:g} m); it was taken, but look whether it is meant."
+        for decision, distance_m in fixes
+        if distance_m > limit_m
+    ]
 
 
 def _homeless(stand: Standing, layer: str) -> list[str]:

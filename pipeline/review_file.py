@@ -29,6 +29,8 @@ from pipeline.wkb_kind import WkbKind
 from transforms.errors import ReviewError
 
 OLD_POSITION, CONTROL_NEARBY = "old_position", "control_nearby"
+RESERVED_NAMES = (OLD_POSITION, CONTROL_NEARBY, "layer_styles", "pai_review")
+"""What a review file calls its own; no layer under review may be called so."""
 
 _WHO = "coalesce(nullif(trim(\"officer\"), ''), @user_account_name)"
 _COLUMNS = (
@@ -47,7 +49,7 @@ _COLUMNS = (
     Column("offer", "What was shown", hidden=True),
 )
 _NEEDED = ("pai_row", "decision", "note", "officer", "offer")
-_CONTENT = "pai_review"
+_CONTENT = RESERVED_NAMES[3]
 _ENVELOPE_BYTES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}
 
 

@@ -391,6 +391,19 @@ def test_an_accepted_feature_without_a_shift_is_unmoved(tmp_path: Path) -> None:
     assert [status for status, _ in outcomes(migration)] == ["unmoved", "unmoved"]
 
 
+def test_a_fix_far_off_is_taken_but_mentioned(migration: Migration) -> None:
+    save(migration, 3, geometry=square(400_560.0), officer="Ann")
+    review = review_layer(migration, LAYER, "run-2")
+    assert outcomes(migration)[3][0] == "fixed"
+    assert [finding for finding in review.findings if "fix by Ann lies 500.0 m" in finding]
+
+
+def test_a_layer_may_not_be_called_as_the_file_calls_its_own(tmp_path: Path) -> None:
+    migration = make_migration(tmp_path, ["old_position"])
+    with pytest.raises(ReviewError, match=r"another name in migration\.yaml"):
+        review_layer(migration, "old_position", "run-1")
+
+
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     migration = make_migration(tmp_path)
     with pytest.raises(ReviewError, match="Run the stage sources first"):
