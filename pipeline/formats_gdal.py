@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
+from pipeline.dbf_widths import number_widths, remember_widths
 from pipeline.formats_recognise import Source
 from pipeline.formats_whole import declared_features, refuse_cut_short
 from pipeline.layer_stream import (
@@ -100,6 +101,9 @@ class _Columns:
         self.kept = [i for i, name in enumerate(found.names) if i != self.geometry and name not in made_up]
         fields = [found.field(i) for i in self.kept]
         fields = [mark_feature_id(f) if f.name == identifier and f.name not in meta["fields"] else f for f in fields]
+        dbf = [file for file in source.files if file.suffix.lower() == ".dbf"]
+        if source.driver == "ESRI Shapefile" and dbf:
+            fields = remember_widths(fields, number_widths(dbf[0]))
         _refuse_clash(source.path, [field.name for field in fields])
         origin = Origin(column=meta["geometry_name"], geometry_type=meta["geometry_type"] or "Unknown")
         self.schema = pa.schema([*fields, geometry_field(origin, found.field(self.geometry).type)])

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.dbf_widths import as_it_was
 from pipeline.layer_stream import GEOMETRY
 from pipeline.wkb_batch import WkbBatch
 from pipeline.wkb_types import TypeCount, type_codes, type_name
@@ -37,6 +38,7 @@ class Measure:
     null_text: int = 0
     empty_text: int = 0
     wide_integers: set[str] = field(default_factory=set)
+    largest: dict[str, float] = field(default_factory=dict)
     is_windows_western: bool = True
 
     def add(self, name: str, column: pa.Array) -> None:
@@ -47,6 +49,10 @@ class Measure:
             extremes = pc.min_max(column).as_py().values()
             if any(value is not None and not -_INT32 <= value < _INT32 for value in extremes):
                 self.wide_integers.add(name)
+        elif pa.types.is_floating(column.type):
+            largest = pc.max(pc.abs(column)).as_py() or 0.0
+            is_finite = pc.all(pc.is_finite(column), min_count=0).as_py()
+            self.largest[name] = max(self.largest.get(name, 0.0), largest if is_finite else np.inf)
 
     def _add_text(self, name: str, column: pa.Array) -> None:
         length = pc.binary_length(column)
@@ -208,6 +214,7 @@ def fit_shapefile(spool: Spool) -> Fitting:
 def _dbf_field(column: pa.Field, names: dict[str, str], measure: Measure) -> pa.Field:
     if column.name == GEOMETRY:
         return column
+    column = as_it_was(column, measure.largest.get(column.name, 0.0))
     metadata = {key: value for key, value in (column.metadata or {}).items() if key != _OGR_TYPE}
     if pa.types.is_string(column.type):
         declared = int(metadata.get(WIDTH, b"0"))

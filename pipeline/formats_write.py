@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
-from pipeline.formats_narrow import Spool, fit_mapinfo, fit_shapefile, only_kind, refuse_kinds, shape_type
+from pipeline.formats_narrow import WIDTH, Spool, fit_mapinfo, fit_shapefile, only_kind, refuse_kinds, shape_type
 from pipeline.layer_stream import GEOMETRY, feature_id_column, origin_of
 from pipeline.wkb_types import TypeCount
 from transforms.errors import ExportError, PostPaiError
@@ -63,7 +63,7 @@ class Passage:
     """
 
     def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-        self.schema = schema
+        self.schema = _without_widths_of_floats(schema)
         self.features = 0
         self.types = TypeCount()
         self.error: BaseException | None = None
@@ -78,6 +78,15 @@ class Passage:
         except BaseException as error:
             self.error = error
             raise
+
+
+def _without_widths_of_floats(schema: pa.Schema) -> pa.Schema:
+    """A width without decimals would make GDAL write 2320.7 as 2321."""
+    for at, column in enumerate(schema):
+        if pa.types.is_floating(column.type) and column.metadata and WIDTH in column.metadata:
+            rest = {key: value for key, value in column.metadata.items() if key != WIDTH}
+            schema = schema.set(at, column.with_metadata(rest))
+    return schema
 
 
 def write_gdal(path: Path, passage: Passage, *, crs: str, layer: str, shown: Path) -> list[str]:

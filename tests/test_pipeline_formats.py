@@ -221,6 +221,27 @@ def test_a_shapefile_says_which_names_it_shortened(tmp_path):
     assert any("pai_uncertainty_m -> pai_uncert" in note for note in written.notes)
 
 
+def test_a_shapefile_keeps_its_field_widths(shared_data, tmp_path):
+    """Number and text columns of a DBF have the width and decimals they came with."""
+    from pipeline.dbf_widths import number_widths
+
+    source = shared_data / "chew_valley/layers/planning_applications.shp"
+    with open_batches(source) as stream:
+        write_batches(tmp_path / "copy.shp", stream.schema, stream.batches)
+        widths = [each.width for each in stream.info.fields]
+    assert number_widths(tmp_path / "copy.dbf") == number_widths(source.with_suffix(".dbf"))
+    assert [each.width for each in inspect(tmp_path / "copy.shp").fields] == widths
+    assert read(tmp_path / "copy.shp").to_pydict() == read(source).to_pydict()
+
+
+def test_a_width_without_decimals_does_not_round(tmp_path):
+    """2320.7 stays 2320.7 also when its column carries a width."""
+    layer = table([square()], area=[2320.7])
+    schema = layer.schema.set(0, layer.schema.field(0).with_metadata({b"GDAL:OGR:width": b"12"}))
+    write_batches(tmp_path / "width.shp", schema, layer.to_batches())
+    assert read(tmp_path / "width.shp")["area"].to_pylist() == [2320.7]
+
+
 def test_a_shapefile_refuses_a_collection(tmp_path):
     """What a Shapefile cannot hold is refused with its type and number, and nothing is left behind."""
     collection = shapely.GeometryCollection([shapely.Point(*ORIGIN)])
