@@ -10,9 +10,7 @@ together with its manifest.
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +21,14 @@ import pyarrow.parquet as pq
 
 from pipeline.evidence import write_evidence
 from pipeline.exchange import export_field
+from pipeline.export_place import (
+    all_withdrawn,
+    folder_beside,
+    manifest_path,
+    put_in_place,
+    refuse_other_layers_files,
+    withdraw,
+)
 from pipeline.exported import Checked, check_export
 from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
@@ -31,17 +37,14 @@ from pipeline.layer_stream import Written
 from pipeline.ledger import record_export
 from pipeline.outcome import Counts, Outcome, read_outcome
 from pipeline.provenance import decisions_on, foundations, versions
-from pipeline.storage import Migration, read_json, sha256, whole_file, write_json
-from transforms.errors import ExportError, FieldError
+from pipeline.storage import Migration, sha256, whole_file, write_json
+from transforms.errors import FieldError
 
 OUTCOME_COLUMNS = ("pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_m", "pai_run")
 """What an export has beside the columns of the source."""
 
 EXCHANGE_FORMS = (".json", ".tif", ".gsb")
 """The forms of the shift that PROJ, GDAL and QGIS apply."""
-
-PART_KINDS = ("points", "multipoints", "lines", "polygons")
-"""A Shapefile of a layer of several kinds of geometry has parts, named ``<layer>_<kind>.shp``."""
 
 _BATCH_ROWS = 65_536
 
@@ -84,10 +87,10 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
         what came in, or a file to be replaced is open in another program. The earlier export then stays.
     """
     outcome = read_outcome(migration, layer_name)
-    with _folder_beside(migration, layer_name) as beside:
+    with folder_beside(migration, layer_name) as beside:
         written = [_write(migration, outcome, beside / name) for name in _file_names(outcome)]
         checked = [check_export(migration, outcome, one.path, exactly=one.path.suffix == ".gpkg") for one in written]
-        _refuse_other_layers_files(migration, layer_name, beside)
+        refuse_other_layers_files(migration, layer_name, beside)
         content = _manifest(migration, outcome, run_id, written, checked[0], beside)
         # Before the files appear: what has left the house must be known when it comes back as a source.
         record_export(
@@ -97,9 +100,9 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
             files={file["name"]: file["sha256"] for file in content["files"]},
             run_id=run_id,
         )
-        withdrawn = _withdraw(migration, layer_name, keep={path.name for path in beside.iterdir()})
-        files = _put_in_place(migration, layer_name, beside)
-    content["withdrawn"] = _all_withdrawn(migration, layer_name)
+        withdrawn = withdraw(migration, layer_name, keep={path.name for path in beside.iterdir()})
+        files = put_in_place(migration, layer_name, beside)
+    content["withdrawn"] = all_withdrawn(migration, layer_name)
     write_json(manifest_path(migration, layer_name), content)
     page = write_evidence(migration, layer_name)
     return ExportedLayer(
@@ -135,11 +138,6 @@ def export_shift(migration: Migration) -> ExportedShift:
     record = {"files": {path.name: sha256(path) for path in files}, "notes": notes, "versions": versions()}
     write_json(target.with_name("shift.manifest.json"), record)
     return ExportedShift(tuple(files), tuple(notes))
-
-
-def manifest_path(migration: Migration, layer_name: str) -> Path:
-    """What was exported of a layer, from what, by what (JSON)."""
-    return migration.exports_dir / f"{layer_name}.manifest.json"
 
 
 def _file_names(outcome: Outcome) -> list[str]:
@@ -222,96 +220,3 @@ def _manifest(
         "decisions": decisions_on(migration, name),
         "versions": versions(),
     }
-
-
-@contextmanager
-def _folder_beside(migration: Migration, layer_name: str) -> Iterator[Path]:
-    """A hidden folder on the same disk; those of runs that died are removed first."""
-    for left_behind in migration.exports_dir.glob(f".{layer_name}.*.part"):
-        shutil.rmtree(left_behind, ignore_errors=True)
-    folder = migration.exports_dir / f".{layer_name}.{uuid.uuid4().hex[:8]}.part"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ExportError(
-            f"{migration.exports_dir} cannot be written ({error.strerror}). Ask for the right to write there."
-        ) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _withdraw(migration: Migration, layer_name: str, keep: set[str]) -> Path | None:
-    """Move earlier final files that ``keep`` does not replace out of sight; returns where they went."""
-    outdated = [path for path in _final_files(migration, layer_name) if path.name not in keep]
-    if not outdated:
-        return None
-    manifest = manifest_path(migration, layer_name)
-    run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
-    folder = _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
-    folder.mkdir(parents=True, exist_ok=True)
-    if manifest.exists():
-        shutil.copyfile(manifest, folder / manifest.name)
-    for path in outdated:
-        _move(path, folder / path.name)
-    return folder
-
-
-def _all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
-    folders = sorted((migration.exports_dir / "withdrawn").glob(f"{layer_name}-*"))
-    return [folder.relative_to(migration.exports_dir).as_posix() for folder in folders]
-
-
-def _final_files(migration: Migration, layer_name: str) -> list[Path]:
-    """By their names, not by the manifest, which may be missing after a crash."""
-    stems = {layer_name, *(f"{layer_name}_{kind}" for kind in PART_KINDS)} - _other_layers(migration, layer_name)
-    not_final = (f"{layer_name}.draft.", f"{layer_name}.manifest.")
-    files = (path for path in sorted(migration.exports_dir.iterdir()) if path.is_file())
-    return [path for path in files if _stem(path) in stems and not path.name.startswith(not_final)]
-
-
-def _refuse_other_layers_files(migration: Migration, layer_name: str, beside: Path) -> None:
-    taken = sorted({_stem(path) for path in beside.iterdir()} & _other_layers(migration, layer_name))
-    if taken:
-        raise ExportError(
-            f"Layer {layer_name} has several kinds of geometry, so part of its Shapefile would be named {taken[0]}.shp, "
-            f"which is the name of layer {taken[0]}. Give one of the two another name in migration.yaml."
-        )
-
-
-def _other_layers(migration: Migration, layer_name: str) -> set[str]:
-    return {layer.name for layer in migration.settings.layers} - {layer_name}
-
-
-def _stem(path: Path) -> str:
-    return path.name.partition(".")[0]
-
-
-def _put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[Path, ...]:
-    # Without its manifest an export does not count: a crash between two renames leaves none that looks whole.
-    manifest_path(migration, layer_name).unlink(missing_ok=True)
-    files = [_move(path, migration.exports_dir / path.name) for path in sorted(beside.iterdir())]
-    for draft in migration.exports_dir.glob(f"{layer_name}.draft.*"):
-        if draft not in files:
-            draft.unlink()
-    return tuple(files)
-
-
-def _move(path: Path, target: Path) -> Path:
-    try:
-        return path.replace(target)
-    except PermissionError as error:
-        raise ExportError(
-            f"{target} cannot be put in place ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
-            "then run again."
-        ) from None
-
-
-def _folder_without(folder: Path, files: list[Path]) -> Path:
-    """``folder``, or the first of ``folder-2``, ``folder-3`` ... that holds none of ``files`` yet."""
-    number, candidate = 1, folder
-    while any((candidate / path.name).exists() for path in files):
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate

@@ -286,15 +286,15 @@ def test_a_lost_feature_is_noticed(migration, monkeypatch):
 KILLED_EXPORT = """
 import os, signal
 from pathlib import Path
-from pipeline import evidence, export
+from pipeline import evidence, export, export_place
 from pipeline.storage import Migration
-honest, moved = export._move, []
+honest, moved = export_place._move, []
 def killed(path, target):
     moved.append(path)
     if len(moved) == {moves}:
         os.kill(os.getpid(), signal.SIGKILL)
     return honest(path, target)
-export._move = killed
+export_place._move = killed
 export.export_layer(Migration.open(Path({root!r})), "parks", "r2")
 """
 
