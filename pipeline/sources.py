@@ -35,11 +35,12 @@ _NAMED_COLUMNS = ("id_column", "captured_column", "method_column", "scale_column
 class StagedLayer:
     """What was staged of one layer; the numbers become the asset's metadata.
 
-    Counts are of features; ``extent`` is west, south, east, north [m] or None where nothing has coordinates.
+    ``path`` is the staged copy and ``source`` the delivery. Counts are of features; ``extent`` is west, south, east, north [m] or None where nothing has coordinates.
     """
 
     layer: str
     path: Path
+    source: Path
     driver: str
     encoding: str | None
     crs_found: str
@@ -98,7 +99,7 @@ def stage_layer(migration: Migration, layer_name: str) -> StagedLayer:
         rows = _staged(chain(batches, stream.batches), schema, grid, census)
         write_batches(migration.staged(layer_name), schema, rows)
     _refuse_changed(path, hashes, settings)
-    staged = _summary(layer_name, stream, grid, census, hashes)
+    staged = _summary(migration.staged(layer_name), layer_name, stream, grid, census, hashes)
     write_json(migration.manifest(layer_name), _manifest(migration, settings, staged))
     return staged
 
@@ -186,12 +187,18 @@ def _refuse_changed(path: Path, hashes: dict[str, str], settings: LayerSettings)
 
 
 def _summary(
-    layer_name: str, stream: LayerStream, grid: Georeference, census: LayerCensus, hashes: dict[str, str]
+    staged_path: Path,
+    layer_name: str,
+    stream: LayerStream,
+    grid: Georeference,
+    census: LayerCensus,
+    hashes: dict[str, str],
 ) -> StagedLayer:
     info = stream.info
     return StagedLayer(
         layer=layer_name,
-        path=info.path,
+        path=staged_path,
+        source=info.path,
         driver=info.driver,
         encoding=info.encoding,
         crs_found=grid.crs_found,
@@ -215,7 +222,8 @@ def _summary(
 
 
 def _manifest(migration: Migration, settings: LayerSettings, staged: StagedLayer) -> dict[str, Any]:
-    content = {**vars(staged), "path": str(settings.file), "source_layer": settings.source_layer}
+    content = {**vars(staged), "source": str(settings.file), "source_layer": settings.source_layer}
+    del content["path"]  # the manifest says the same wherever the migration lies
     content["settings"] = settings.model_dump(mode="json")
     content["staged_sha256"] = sha256(migration.staged(staged.layer))
     return content
