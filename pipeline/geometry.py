@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from pipeline.wkb_batch import Vertices, WkbBatch
 from transforms.arcs import chords, stays_arc
 from transforms.contract import Points, ShiftField
 from transforms.densify import find_insertions
+from transforms.distinct import distinct_rows
 
 OUTSIDE_CONTROL = "outside_control"
 STRADDLING = "straddling"
@@ -26,6 +28,7 @@ BAD_COORDINATES = "bad_coordinates"
 GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
 
+Value = TypeVar("Value", bound=NDArray[Any])
 Blocks = NDArray[np.str_]
 Rigidly = Callable[[Integers, Points, Points], Points]
 """Feature of each vertex, its place and its image in the field -> the image when features move rigidly."""
@@ -195,13 +198,16 @@ class _Move:
     added: _Added = field(init=False)
     straightened: NDArray[np.bool_] = field(init=False)
     straddling_m: NDArray[np.float64] = field(init=False)
+    _rows: Integers = field(init=False)
+    _number: Integers = field(init=False)
 
     def __post_init__(self) -> None:
         self.blocked_by = np.full(len(self.batch), "", dtype=_BLOCK_TYPE)
         self.straightened = np.zeros(len(self.batch.runs), dtype=bool)
         self.straddling_m = np.zeros(len(self.batch))
         self._block_what_has_no_place()
-        self.image = self.shift_field(self.batch.place)
+        self._rows, self._number = distinct_rows(self.batch.place)
+        self.image = self._at_vertices(self.shift_field)
         self._block(self.batch.feature[np.isnan(self.image[:, 0])], OUTSIDE_CONTROL)
         if self.rigid is not None:
             self.image = self.rigid(self.batch.feature, self.batch.place, self.image)
@@ -219,6 +225,10 @@ class _Move:
         self._block(batch.runs.trouble == Trouble.BROKEN, BAD_COORDINATES)
         self._block(batch.feature[~np.isfinite(batch.place).all(axis=1)], BAD_COORDINATES)
         self._block(np.bincount(batch.feature, minlength=len(batch)) == 0, NO_GEOMETRY)
+
+    def _at_vertices(self, measure: Callable[[Points], Value]) -> Value:
+        """``measure`` at every vertex, asked once for each place."""
+        return measure(self.batch.place[self._rows])[self._number]
 
     # Vertices to insert.
 
@@ -298,14 +308,12 @@ class _Move:
 
     def _measure_straddling(self) -> None:
         batch = self.batch
-        places = np.concatenate([batch.place, self.added.before])
         feature = np.concatenate([batch.feature, batch.feature[self.added.base]])
-        piece = self.shift_field.piece(places)
+        piece = np.concatenate([self._at_vertices(self.shift_field.piece), self.shift_field.piece(self.added.before)])
         if not len(piece) or (piece == piece[0]).all():
             return
         touched = self._pieces_touched(feature, piece)
-        several = touched.shape[0] > 0
-        if several:
+        if len(touched):
             self._disagree(touched)
         self._block(self.straddling_m > self.rules.straddling_limit_m, STRADDLING)
 
@@ -372,16 +380,15 @@ class _Move:
 
     def measures(self, with_distances: bool) -> dict[str, NDArray[np.float64]]:
         """Uncertainty and, if asked, the distances, per feature."""
-        place = self.batch.place
         nothing = np.full(len(self.batch), np.nan)
-        found = {"uncertainty_m": self._largest(self.shift_field.uncertainty(place))}
+        found = {"uncertainty_m": self._largest(self._at_vertices(self.shift_field.uncertainty))}
         found |= {"control_distance_m": nothing, "break_distance_m": nothing}
         if with_distances:
-            found["control_distance_m"] = self._largest(self.shift_field.control_distance_m(place))
+            found["control_distance_m"] = self._largest(self._at_vertices(self.shift_field.control_distance_m))
             break_distance_m: Callable[[Points], NDArray[np.float64]] | None
             break_distance_m = getattr(self.shift_field, "break_distance_m", None)
             if break_distance_m is not None:
-                found["break_distance_m"] = -self._largest(-break_distance_m(place))
+                found["break_distance_m"] = -self._largest(-self._at_vertices(break_distance_m))
         return found
 
     def _largest(self, value: NDArray[np.float64]) -> NDArray[np.float64]:

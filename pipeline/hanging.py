@@ -145,12 +145,13 @@ def _nodes_among(rows: Rows, executor: Executor | None) -> list[_Found]:
 def _vertices(starts: Points, ends: Points) -> Points:
     """Every vertex at least once: starts, and those ends that do not begin the next row."""
     last = np.ones(len(ends), dtype=bool)
-    last[:-1] = (ends[:-1] != starts[1:]).any(axis=1)
+    last[:-1] = (ends[:-1, 0] != starts[1:, 0]) | (ends[:-1, 1] != starts[1:, 1])
     return np.concatenate([starts, ends[last]])
 
 
 def _cell_size(starts: Points, ends: Points) -> float:
     """Cells as wide as a usual segment: then a segment crosses few, and each holds few vertices."""
-    reach = np.abs(ends - starts).max(axis=1)
+    sample = slice(None, None, max(1, len(starts) // 10_000))
+    reach = np.abs(ends[sample] - starts[sample]).max(axis=1)
     reach = reach[reach > 0]
     return float(np.clip(np.median(reach), 0.5, 50.0)) if len(reach) else 1.0

@@ -17,8 +17,8 @@ from .contract import Points
 SPACING_M = 25.0
 """How far apart a long segment is looked at first [m]: less than the 40 m between control points at their densest."""
 
-LARGEST_STRAIN = 0.02
-"""No sound field stretches more (the limit on area change); so a segment of 2 * tolerance / 0.02 needs no look."""
+LARGEST_STRAIN = 0.01
+"""No sound field stretches more (2 % of area); so a segment up to 2 * tolerance / 0.01 long needs no look."""
 
 _SEEN_SHARE = 0.25
 """Share of the tolerance within which the field between two looks counts as straight."""
@@ -105,6 +105,7 @@ def find_insertions(
     array([0.5])
     """
     rows = np.flatnonzero(_may_bend(starts, ends, start_images, end_images, tolerance_m))
+    rows = rows[_bends(image, starts[rows], ends[rows], start_images[rows], end_images[rows], tolerance_m)]
     turned = _is_turned(starts[rows], ends[rows])
     ends_of = [np.where(turned[:, None], b[rows], a[rows]) for a, b in ((starts, ends), (ends, starts))]
     images = [
@@ -120,9 +121,22 @@ def find_insertions(
 def _may_bend(
     starts: Points, ends: Points, start_images: Points, end_images: Points, tolerance_m: float
 ) -> NDArray[np.bool_]:
-    length = np.hypot(*(ends - starts).T)
-    jump = np.hypot(*((end_images - ends) - (start_images - starts)).T)
-    return (length > 2 * tolerance_m / LARGEST_STRAIN) | (jump > 0.5 * tolerance_m)
+    chord, moved = ends - starts, end_images - start_images
+    long = _square(chord) > (2 * tolerance_m / LARGEST_STRAIN) ** 2
+    return long | (_square(moved - chord) > (0.5 * tolerance_m) ** 2)
+
+
+def _bends(
+    image: Image, a: Points, b: Points, image_a: Points, image_b: Points, tolerance_m: float
+) -> NDArray[np.bool_]:
+    """Whether a segment is long, or bent in its middle (whose place is the same from either end, to the last bit)."""
+    gap = image(0.5 * (a + b)) - 0.5 * (image_a + image_b)
+    bent = ~(_square(gap) <= (_SEEN_SHARE * tolerance_m) ** 2)
+    return bent | (_square(b - a) > SPACING_M**2)
+
+
+def _square(vectors: Points) -> NDArray[np.float64]:
+    return vectors[:, 0] ** 2 + vectors[:, 1] ** 2
 
 
 def _is_turned(starts: Points, ends: Points) -> NDArray[np.bool_]:

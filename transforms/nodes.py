@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Points
+from .distinct import distinct_rows
 
 NODE_TOLERANCE_M = 0.001
 """How far from an edge a vertex still lies on it [m]: the millimetre that formats round to."""
@@ -26,9 +27,9 @@ class PlaceIndex:
     Parameters
     ----------
     places
-        ``(n, 2)`` distinct places in the order of their cells [m].
+        ``(n, 2)`` places in the order of their cells [m].
     first
-        ``(bits ** 4 + 1,)`` where each cell of the table begins in ``places``.
+        ``(4 ** bits + 1,)`` where each cell of the table begins in ``places``.
     cell_m
         Size of a cell [m].
     bits
@@ -43,15 +44,14 @@ class PlaceIndex:
     @classmethod
     def of(cls, places: Points, cell_m: float) -> PlaceIndex:
         """Index ``places`` ``(n, 2)`` (repeats allowed) in cells of ``cell_m``."""
+        places = places[distinct_rows(places)[0]]
         bits = int(np.clip(np.ceil(np.log2(len(places) + 1) / 2), 2, 12))
-        column, row = np.floor(places / cell_m).astype(np.int64).T
+        column, row = (np.floor(axis / cell_m).astype(np.int64) for axis in places.T)
         slot = _slot(row, column, bits)
-        order = np.argsort((slot << 32) | _mixed(places))
-        slot, places = slot[order], places[order]
-        new = np.ones(len(places), dtype=bool)
-        new[1:] = (places[1:] != places[:-1]).any(axis=1)
-        counts = np.bincount(slot[new], minlength=1 << (2 * bits))
-        return cls(places[new], np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), cell_m, bits)
+        # Sorting slot and row in one number is twice as fast as an argsort.
+        order = np.sort((slot << 32) | np.arange(len(places))) & 0xFFFFFFFF
+        counts = np.bincount(slot, minlength=1 << (2 * bits))
+        return cls(places[order], np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), cell_m, bits)
 
     def on_segments(
         self, starts: Points, ends: Points, tolerance_m: float = NODE_TOLERANCE_M
@@ -90,36 +90,29 @@ class PlaceIndex:
         at = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
         place = self.places[at]
         fraction, on = _interior(starts[segment], ends[segment], place, tolerance_m)
-        segment, fraction, place, at = segment[on], fraction[on], place[on], at[on]
-        # Two cells of one segment may share a slot: each place counts once.
-        _, once = np.unique(np.stack([segment, at]), axis=1, return_index=True)
-        segment, fraction, place = segment[once], fraction[once], place[once]
-        order = np.lexsort((fraction, segment))
-        return segment[order] + first_segment, fraction[order], place[order]
+        segment, place = segment[on], place[on]
+        # Two cells of one segment may share a slot, and a place may be indexed twice: each place counts once.
+        _, once = np.unique(np.column_stack([segment, fraction, place]), axis=0, return_index=True)
+        return segment[once] + first_segment, fraction[once], place[once]
 
 
-def _interior(a: Points, b: Points, place: Points, tolerance_m: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Where along a-b each place lies, and whether it lies on it between the ends."""
-    east, north = (b - a).T
-    to_east, to_north = (place - a).T
-    length = np.hypot(east, north)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        along = (east * to_east + north * to_north) / length
-        across = np.abs(east * to_north - north * to_east) / length
-        on = (across <= tolerance_m) & (along > tolerance_m) & (along < length - tolerance_m)
-        return along / length, on
+def _interior(a: Points, b: Points, place: Points, tolerance_m: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Which rows have their place on a-b between the ends, and where along it."""
+    (east, north), (to_east, to_north) = (b - a).T, (place - a).T
+    square = east * east + north * north
+    along = east * to_east + north * to_north
+    # Compared as squares: most rows fail here, and a square root costs more than all the rest.
+    cross = east * to_north - north * to_east
+    near = np.flatnonzero((cross * cross <= tolerance_m**2 * square) & (along > 0) & (along < square))
+    length = np.sqrt(square[near])
+    from_start = along[near] / length
+    on = (from_start > tolerance_m) & (from_start < length - tolerance_m)
+    return (from_start / length)[on], near[on]
 
 
 def _slot(row: NDArray[np.int64], column: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     mask = (1 << bits) - 1
     return ((row & mask) << bits) | (column & mask)
-
-
-def _mixed(places: Points) -> NDArray[np.int64]:
-    """32 bits that differ for nearly all different places: brings repeats together within a cell."""
-    bits = np.ascontiguousarray(places).view(np.uint64)
-    mixed = (bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)) ^ (bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F))
-    return (mixed >> np.uint64(32)).astype(np.int64)
 
 
 def _cells_crossed(
@@ -129,8 +122,12 @@ def _cells_crossed(
     low = np.floor((np.minimum(starts, ends) - margin_m) / cell_m).astype(np.int64)
     high = np.floor((np.maximum(starts, ends) + margin_m) / cell_m).astype(np.int64)
     segment, row = _each_between(low[:, 1], high[:, 1])
-    left, right = _columns_in_row(starts[segment], ends[segment], row, cell_m, margin_m)
-    left, right = np.maximum(left, low[segment, 0]), np.minimum(right, high[segment, 0])
+    left, right = low[segment, 0], high[segment, 0]
+    long = np.flatnonzero((right - left > 1) & (high[segment, 1] - low[segment, 1] > 1))
+    if len(long):
+        crossed = _columns_in_row(starts[segment[long]], ends[segment[long]], row[long], cell_m, margin_m)
+        left[long] = np.maximum(left[long], crossed[0])
+        right[long] = np.minimum(right[long], crossed[1])
     strip, column = _each_between(left, right)
     return segment[strip], row[strip], column
 
