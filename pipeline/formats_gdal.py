@@ -140,7 +140,7 @@ def _chosen(source: Source, layers: list[str], layer: str | None) -> str | int:
     if layer is None and len(layers) > 1:
         raise SourceError(
             f"{source.path} holds {len(layers)} layers ({', '.join(layers)}). "
-            "Say which: source_layer in migration.yaml, or save that layer as a file of its own."
+            "Say which: source_layer in migration.yaml, or --layer on the command line."
         )
     return layer or layers[0]
 

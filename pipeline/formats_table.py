@@ -248,7 +248,9 @@ def _sheet_name(path: Path, sheets: list[str], layer: str | None) -> str:
     if layer is not None and layer not in sheets:
         raise SourceError(f"{path} has no sheet {layer!r}. Its sheets are: {', '.join(sheets)}.")
     if layer is None and len(sheets) > 1:
-        raise SourceError(f"{path} holds {len(sheets)} sheets ({', '.join(sheets)}). Say which: source_layer.")
+        raise SourceError(
+            f"{path} holds {len(sheets)} sheets ({', '.join(sheets)}). Say which: source_layer in migration.yaml, or --layer."
+        )
     return layer or sheets[0]
 
 

@@ -35,7 +35,8 @@ _NAMED_COLUMNS = ("id_column", "captured_column", "method_column", "scale_column
 class StagedLayer:
     """What was staged of one layer; the numbers become the asset's metadata.
 
-    ``path`` is the staged copy and ``source`` the delivery. Counts are of features; ``extent`` is west, south, east, north [m] or None where nothing has coordinates.
+    ``path`` is the staged copy and ``source`` the delivery. Counts are of features; ``extent`` is west, south, east,
+    north [m], or None where nothing has coordinates.
     """
 
     layer: str
