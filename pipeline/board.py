@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from pipeline.evidence import render_page, share, thousands
+from pipeline.export_place import manifest_path
 from pipeline.maps import Features, extent_of, layer_map, small_map
 from pipeline.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
@@ -172,7 +173,7 @@ def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
 
 
 def _is_exported(migration: Migration, layer_name: str) -> bool:
-    manifest = migration.exports_dir / f"{layer_name}.manifest.json"
+    manifest = manifest_path(migration, layer_name)
     if not manifest.exists():
         return False
     content = read_json(manifest)

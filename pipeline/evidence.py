@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 import yaml
 
+from pipeline.export_place import manifest_path
 from pipeline.field_file import read_field
 from pipeline.layer_pictures import draw_layer
 from pipeline.outcome import STATUSES, Counts, Outcome, read_outcome
@@ -67,7 +68,7 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         If the review stage has not run for this layer.
     """
     outcome = read_outcome(migration, layer_name)
-    manifest_file = migration.exports_dir / f"{layer_name}.manifest.json"
+    manifest_file = manifest_path(migration, layer_name)
     manifest = read_json(manifest_file) if manifest_file.exists() else {}
     page = render_page(
         "evidence.html",
