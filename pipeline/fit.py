@@ -22,14 +22,14 @@ from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration, whole_file
 from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks
-from qa.methods import SmoothFit, exact_methods, sound, tabulated, windows
+from qa.methods import STIFF, SmoothFit, exact_methods, regions, sound, tabulated
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points, ShiftField
 from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.one_piece import CIRCULAR_95
 from transforms.piecewise import Piecewise, piece_of_control
-from transforms.support import mean_spacing_m
+from transforms.support import count_places, mean_spacing_m
 from transforms.tabulated import Tabulated
 
 LEAST_FOR_CONTEST = 8
@@ -126,7 +126,7 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     pieces = [control.take(number == k) for k in np.unique(number)]
     covariance = _covariance(pieces, seed)
     methods = exact_methods(covariance)
-    contest = compare(methods, windows(pieces, seed), seed)
+    contest = compare(methods, regions(pieces, seed), STIFF, seed)
     chosen = contest.winner if method == "auto" else method
     smooth = sound(methods[chosen], covariance)
     held_out, tested = _held_out(control, breaks, smooth, seed)
@@ -179,7 +179,7 @@ def _given_breaks(layer: Path, places: Points) -> Breaks:
 
 
 def _refuse_little(control: Control, method: str) -> None:
-    places = len(np.unique(control.before, axis=0))
+    places = count_places(control.before)
     if places == 0:
         raise ControlError("No control point passed the check: there is nothing to fit. See post-pai check-control.")
     if method == "auto" and places < LEAST_FOR_CONTEST:
@@ -190,7 +190,7 @@ def _refuse_little(control: Control, method: str) -> None:
 
 
 def _covariance(pieces: Sequence[Control], seed: int) -> Covariance | None:
-    enough = [piece for piece in pieces if len(np.unique(piece.before, axis=0)) >= LEAST_FOR_COVARIANCE]
+    enough = [piece for piece in pieces if count_places(piece.before) >= LEAST_FOR_COVARIANCE]
     return estimate_covariance(enough, seed) if enough else None
 
 

@@ -6,7 +6,7 @@ are left out together. What is scored is a *function that fits*, never a field t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -153,15 +153,36 @@ def hold_out(
     return HeldOut(error_m[tested], stated_m[tested], distance_m[tested], block[tested])
 
 
-def compare(methods: Mapping[str, Fit], windows: Sequence[Control], seed: int = 0) -> Contest:
+@dataclass(frozen=True)
+class Region:
+    """Part of a piece in which methods compete.
+
+    Parameters
+    ----------
+    control
+        Control of the piece: all of it, or what stands for all.
+    near
+        ``(n,)`` whether each control point lies in the region. Only these are held out, and only these are
+        seen by a local method; a stiff one is fitted to all, as it will be in use.
+    """
+
+    control: Control
+    near: NDArray[np.bool_]
+
+
+def compare(
+    methods: Mapping[str, Fit], regions: Sequence[Region], stiff: Container[str] = (), seed: int = 0
+) -> Contest:
     """Let methods compete on the same held-out control.
 
     Parameters
     ----------
     methods
         By name, the simplest first: of methods that chance cannot tell apart the first is chosen.
-    windows
-        Control of one or more regions, each fitted by itself.
+    regions
+        Where they compete.
+    stiff
+        Names of the methods whose field at a place depends on control far away.
     seed
         Draws the folds.
 
@@ -170,7 +191,7 @@ def compare(methods: Mapping[str, Fit], windows: Sequence[Control], seed: int = 
     ControlError
         If no method can be fitted.
     """
-    tried = {name: _tried(fit, windows, seed) for name, fit in methods.items()}
+    tried = {name: _tried(fit, regions, name in stiff, seed) for name, fit in methods.items()}
     held_out = {name: result for name, result in tried.items() if isinstance(result, HeldOut)}
     if not held_out:
         raise ControlError(str(next(iter(tried.values()))))
@@ -179,14 +200,25 @@ def compare(methods: Mapping[str, Fit], windows: Sequence[Control], seed: int = 
     return Contest(scores, _winner(held_out, common))
 
 
-def _tried(fit: Fit, windows: Sequence[Control], seed: int) -> HeldOut | str:
-    results = []
-    for window in windows:
-        try:
-            results.append(hold_out(fit, window, *blocks(window.before, seed)))
-        except ControlError as error:
-            return str(error)
-    return _joined(results)
+def _tried(fit: Fit, regions: Sequence[Region], is_stiff: bool, seed: int) -> HeldOut | str:
+    try:
+        return _joined([_held_out_region(fit, region, is_stiff, seed) for region in regions])
+    except ControlError as error:
+        return str(error)
+
+
+def _held_out_region(fit: Fit, region: Region, is_stiff: bool, seed: int) -> HeldOut:
+    near = region.control.take(region.near)
+    block, fold = blocks(near.before, seed)
+    if not is_stiff:
+        return hold_out(fit, near, block, fold)
+    far = region.control.take(~region.near)
+    return hold_out(lambda kept: fit(_both(kept, far)), near, block, fold)
+
+
+def _both(some: Control, others: Control) -> Control:
+    columns = ("before", "after", "code", "accuracy_m")
+    return Control(*(np.concatenate([getattr(some, name), getattr(others, name)]) for name in columns))
 
 
 def _joined(results: Sequence[HeldOut]) -> HeldOut:

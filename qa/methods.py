@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from qa.accuracy import Region
 from transforms.affine import Affine
 from transforms.collocation import Collocation, Kriging
 from transforms.contract import Control
@@ -27,8 +28,13 @@ SmoothFit = Callable[[Control], OnePiece]
 OWN_COVARIANCE = 200
 """Up to here each fit finds its own covariance; beyond, hold-out hardly changes its four figures."""
 
-WINDOWS = 4
-WINDOW_SIZE = 500
+STIFF = ("identity", "similarity", "affine", "polynomial")
+"""Methods whose field at a place depends on control far away."""
+
+REGIONS = 4
+REGION_SIZE = 500
+FAR_SIZE = 2000
+"""Control that stands for the rest of a piece when a stiff method is fitted."""
 
 
 def exact_methods(covariance: Covariance | None) -> dict[str, SmoothFit]:
@@ -67,10 +73,10 @@ def sound(method: SmoothFit, covariance: Covariance | None) -> SmoothFit:
     return fit
 
 
-def windows(pieces: Sequence[Control], seed: int = 0) -> list[Control]:
+def regions(pieces: Sequence[Control], seed: int = 0) -> list[Region]:
     """The regions in which methods compete: all control where it is little, else some of each kind of land.
 
-    Each region lies within one piece and holds at most ``WINDOW_SIZE`` neighbouring control points.
+    Each region lies within one piece and holds at most ``REGION_SIZE`` neighbouring control points.
 
     Parameters
     ----------
@@ -79,17 +85,21 @@ def windows(pieces: Sequence[Control], seed: int = 0) -> list[Control]:
     seed
         Draws the regions where there is more control than is needed.
     """
-    if len(pieces) == 1 and len(pieces[0]) <= 2 * WINDOW_SIZE:
-        return list(pieces)
+    if len(pieces) == 1 and len(pieces[0]) <= 2 * REGION_SIZE:
+        return [Region(pieces[0], np.ones(len(pieces[0]), dtype=bool))]
     rng = np.random.default_rng(seed)
     sizes = np.array([len(piece) for piece in pieces], dtype=float)
-    drawn = rng.choice(len(pieces), WINDOWS, replace=True, p=sizes / sizes.sum())
-    return [_window(pieces[number], rng) for number in drawn]
+    drawn = rng.choice(len(pieces), REGIONS, replace=True, p=sizes / sizes.sum())
+    return [_region(pieces[number], rng) for number in drawn]
 
 
-def _window(piece: Control, rng: np.random.Generator) -> Control:
+def _region(piece: Control, rng: np.random.Generator) -> Region:
     offset = piece.before - piece.before[rng.integers(len(piece))]
-    return piece.take(np.sort(np.argsort(np.hypot(*offset.T), kind="stable")[:WINDOW_SIZE]))
+    order = np.argsort(np.hypot(*offset.T), kind="stable")
+    near, far = order[:REGION_SIZE], order[REGION_SIZE:]
+    thinned = rng.permutation(far)[:FAR_SIZE]
+    rows = np.concatenate([near, thinned])
+    return Region(piece.take(rows), np.arange(len(rows)) < len(near))
 
 
 def _kriging(covariance: Covariance | None, control: Control) -> Kriging:

@@ -17,7 +17,7 @@ from .covariance import Covariance, estimate_covariance
 from .errors import ControlError
 from .one_piece import OnePiece
 from .posterior import Posterior
-from .support import Support
+from .support import Support, count_places
 from .table import Table
 from .tabulated import TOLERANCE_M, Tabulated
 
@@ -62,7 +62,7 @@ class Kriging(OnePiece):
         ControlError
             If there is too little control.
         """
-        places = len(np.unique(control.before, axis=0))
+        places = count_places(control.before)
         least = LEAST_PLACES if covariance is None else 1
         if places < least:
             raise ControlError(

@@ -71,6 +71,10 @@ class Posterior:
         return cKDTree(self.before)
 
     @cached_property
+    def _tile_m(self) -> float:
+        return TILE_SPACINGS * mean_spacing_m(self.before)
+
+    @cached_property
     def _whole(self) -> _Neighbourhood:
         return self._neighbourhood(np.arange(len(self.before)))
 
@@ -82,7 +86,7 @@ class Posterior:
         if len(self.before) <= 2 * NEIGHBOURS:
             yield from ((rows, self._whole) for rows in _portions(np.arange(len(points))))
             return
-        for tile, centre in _tiles(points, TILE_SPACINGS * mean_spacing_m(self.before)):
+        for tile, centre in _tiles(points, self._tile_m):
             near = self._neighbourhood(self._tree.query(centre, NEIGHBOURS)[1])
             yield from ((rows, near) for rows in _portions(tile))
 

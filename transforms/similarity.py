@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .contract import Control, Points
 from .errors import ControlError
-from .support import Support
+from .support import Support, count_places
 from .trend import Frame, Trend
 
 LEAST_PLACES = 3
@@ -43,7 +43,7 @@ class Similarity(Trend):
         ControlError
             If there are fewer.
         """
-        places = len(np.unique(control.before, axis=0))
+        places = count_places(control.before)
         if places < LEAST_PLACES:
             raise ControlError(
                 f"The similarity needs control at {LEAST_PLACES} or more different places to fit and to check "

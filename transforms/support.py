@@ -24,6 +24,7 @@ EDGE_SHARE = 0.5
 """Beyond the hull nothing pulls from the other side: half the reach."""
 
 LOCAL_NEIGHBOURS = 8
+MANY = 50_000
 LARGEST_LOCAL_SPACING = 2.0
 """A lone control point far from the rest must not claim all the land between: at most twice the mean spacing."""
 
@@ -84,7 +85,7 @@ class Support:
         distance = np.full(len(points), np.inf)
         nearest = np.zeros(len(points), dtype=int)
         finite = np.isfinite(points).all(axis=1)
-        distance[finite], nearest[finite] = self.tree.query(points[finite], workers=-1)
+        distance[finite], nearest[finite] = self.tree.query(points[finite], workers=query_threads(len(points)))
         return distance, nearest
 
     def _is_in_hull(self, points: Points) -> NDArray[np.bool_]:
@@ -102,15 +103,32 @@ def mean_spacing_m(before: Points) -> float:
     >>> mean_spacing_m(np.array([[0.0, 0.0], [10.0, 0.0], [30.0, 0.0]]))
     15.0
     """
-    places = np.unique(before, axis=0)
-    if len(places) < 2:
+    count = count_places(before)
+    if count < 2:
         return 0.0
-    length = float(np.hypot(*np.ptp(places, axis=0)))
+    length = float(np.hypot(*np.ptp(before, axis=0)))
     try:
-        area = ConvexHull(places).volume if len(places) > 2 else 0.0
+        area = ConvexHull(before).volume if count > 2 else 0.0
     except QhullError:
         area = 0.0
-    return max(float(np.sqrt(area / len(places))), length / (len(places) - 1) if area < 1e-3 * length**2 else 0.0)
+    return float(np.sqrt(area / count)) if area > 1e-3 * length**2 else length / (count - 1)
+
+
+def count_places(points: Points) -> int:
+    """Number of different places among ``points``.
+
+    Examples
+    --------
+    >>> count_places(np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]]))
+    2
+    """
+    # As complex numbers, because sorting rows is ten times slower.
+    return len(np.unique(points[:, 0] + 1j * points[:, 1]))
+
+
+def query_threads(count: int) -> int:
+    """Threads for a nearest-neighbour query of ``count`` places: starting them costs more than a small query."""
+    return -1 if count > MANY else 1
 
 
 def local_spacing_m(before: Points) -> NDArray[np.float64]:
@@ -119,7 +137,7 @@ def local_spacing_m(before: Points) -> NDArray[np.float64]:
     if len(before) < 2 or mean == 0.0:
         return np.full(len(before), mean)
     neighbours = min(LOCAL_NEIGHBOURS, len(before) - 1)
-    farthest = cKDTree(before).query(before, k=[neighbours + 1], workers=-1)[0][:, 0]
+    farthest = cKDTree(before).query(before, k=[neighbours + 1], workers=query_threads(len(before)))[0][:, 0]
     # In a uniform scatter the m-th neighbour lies at the root of m / (pi density).
     local = farthest * np.sqrt(np.pi / neighbours)
     return np.clip(local, mean, LARGEST_LOCAL_SPACING * mean)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .contract import Control, Points
 from .errors import ControlError
 from .one_piece import OnePiece
-from .support import Support
+from .support import Support, count_places
 
 Basis = Callable[[Points], list[NDArray[np.float64]]]
 """Places in the unit frame -> the basis functions there, one ``(n,)`` array each."""
@@ -74,7 +74,7 @@ class Trend(OnePiece):
     @classmethod
     def _solved(cls, control: Control, basis: Basis, name: str) -> Self:
         least = len(basis(np.zeros((1, 2)))) + 1
-        places = len(np.unique(control.before, axis=0))
+        places = count_places(control.before)
         if places < least:
             raise ControlError(
                 f"The {name} needs control at {least} or more different places to fit and to check itself; "
