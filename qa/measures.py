@@ -15,6 +15,7 @@ from qa.base_maps import BaseMaps, Geometries
 from qa.coincidence import Vertices, evenly_chosen
 from qa.control_near import control_disagreement_m
 from qa.limits import Limits
+from qa.long_edges import places_along
 from transforms.contract import Control, Points
 
 Measures = dict[str, NDArray[Any]]
@@ -175,10 +176,19 @@ def _of_vertices(measures: Measures, move: Move, common: shape.CommonVertices, b
     chosen &= np.isfinite(common.after).all(axis=1)
     before = Vertices(common.before[chosen], common.feature[chosen], common.count)
     after = common.after[chosen]
-    disagreement = relations.base_map_disagreement(before, after, base)
+    disagreement = relations.base_map_disagreement(*_with_places_along(before, after, move, common), base)
     measures["base_map_disagreement_m"] = disagreement.distance_m
     measures["base_map_error_m"] = disagreement.standard_error_m
     measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
+
+
+def _with_places_along(
+    before: Vertices, after: Points, move: Move, common: shape.CommonVertices
+) -> tuple[Vertices, Points]:
+    old, new, feature = places_along(common, move.after)
+    kept = move.moved[feature] & np.isfinite(new).all(axis=1)
+    points, owner = np.concatenate([before.points, old[kept]]), np.concatenate([before.feature, feature[kept]])
+    return Vertices(points, owner, before.count), np.concatenate([after, new[kept]])
 
 
 def _of_points(measures: Measures, move: Move, base: BaseMaps) -> None:

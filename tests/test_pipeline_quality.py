@@ -11,6 +11,7 @@ import shapely
 from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 
 from pipeline import quality
+from pipeline.base_maps import read_base_maps
 from pipeline.linear_copy import linear_copy
 from pipeline.storage import Migration
 from qa.regime import REASONS as REGIME_REASONS
@@ -29,19 +30,21 @@ layers:
 """
 
 
-@pytest.fixture
-def migration(tmp_path, monkeypatch):
-    (tmp_path / "sources").mkdir()
-    (tmp_path / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
+@pytest.fixture(scope="module")
+def migration(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("borough")
+    (folder / "sources").mkdir()
+    (folder / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
     areas, buildings = plots()
     old = np.concatenate([shapely.boundary(areas), buildings])
     for name, shapes in (("before", old), ("after", on_new_map(old))):
-        write_map(tmp_path / "sources" / f"{name}.gpkg", shapes)
-    migration = Migration.open(tmp_path)
+        write_map(folder / "sources" / f"{name}.gpkg", shapes)
+    migration = Migration.open(folder)
     migration.control_table.parent.mkdir(parents=True)
     pq.write_table(control_table(areas), migration.control_table)
-    monkeypatch.setattr(quality, "read_field", lambda _: SimpleNamespace(field=LittleField()))
-    return migration
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality, "read_field", lambda _: SimpleNamespace(field=LittleField()))
+        yield migration
 
 
 def write_map(path, shapes):
@@ -188,10 +191,11 @@ def test_rows_that_do_not_match_stop_the_layer(migration):
 
 
 def test_a_missing_base_map_is_one_sentence(migration):
-    (migration.root / "sources" / "after.gpkg").unlink()
-    write_layer(migration, western(), western(), [False] * 60)
-    with pytest.raises(SourceError, match=r"after\.gpkg.*base_maps in migration\.yaml"):
-        quality.judge_layer(migration, "sites")
+    gone = migration.settings.base_maps.after.model_copy(update={"file": "sources/gone.gpkg"})
+    base_maps = migration.settings.base_maps.model_copy(update={"after": gone})
+    settings = migration.settings.model_copy(update={"base_maps": base_maps})
+    with pytest.raises(SourceError, match=r"gone\.gpkg.*base_maps in migration\.yaml"):
+        read_base_maps(Migration(migration.root, settings))
 
 
 CURVE = shapely.LineString([(0, 0), (1, 1), (2, 0)])

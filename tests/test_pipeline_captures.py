@@ -1,0 +1,67 @@
+"""Capture columns as officers typed them."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.captures import read_evidence
+from pipeline.settings import LayerSettings, Settings
+from transforms.errors import SettingsError
+
+SETTINGS = Settings.model_validate(
+    {
+        "title": "t",
+        "control": {"files": ["c"]},
+        "base_maps": {"new_map_loaded_on": "2005-06-01"},
+        "layers": [{"name": "a", "file": "a"}],
+    }
+)
+
+
+def evidence(columns, **settings):
+    return read_evidence(pa.table(columns), LayerSettings(name="a", file="a", **settings), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "typed", ["2004-03-02", "02/03/2004", "2 March 2004", "20040302", "2004-03-02T10:00:00Z", datetime.date(2004, 3, 2)]
+)
+def test_dates_in_the_usual_forms(typed):
+    read = evidence({"D": [typed]}, captured_column="D").captured_on
+    assert read[0] == np.datetime64("2004-03-02")
+
+
+def test_an_unreadable_or_missing_date_is_unknown_not_guessed():
+    assert np.isnat(evidence({"D": ["", None, "unknown", "31/02/2004"]}, captured_column="D").captured_on).all()
+
+
+def test_a_stated_format_is_the_only_one_tried():
+    read = evidence({"D": ["03/02/2004", "2004-03-02"]}, captured_column="D", captured_format="%m/%d/%Y").captured_on
+    assert read[0] == np.datetime64("2004-03-02")
+    assert np.isnat(read[1])
+
+
+def test_scales_from_their_column_and_from_the_method():
+    columns = {
+        "S": ["1:10000", "2500", "1:10 000", None, "1:2,500"],
+        "M": [None, None, None, "digitised from 1:10000", ""],
+    }
+    read = evidence(columns, scale_column="S", method_column="M").scale
+    np.testing.assert_array_equal(read, [10000, 2500, 10000, 10000, 2500])
+
+
+def test_the_smaller_of_two_stated_scales_counts():
+    columns = {"S": ["1:2500"], "M": ["digitised from 1:10k"]}
+    assert evidence(columns, scale_column="S", method_column="M").scale[0] == 10000
+
+
+def test_ground_methods_are_words_not_parts_of_words():
+    columns = {"M": ["GPS survey", "dgps", "Surveyed by GPS", "egps2", None]}
+    read = evidence(columns, method_column="M", ground_methods=["GPS"])
+    assert read.measured_on_ground(5).tolist() == [True, False, True, False, False]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(SettingsError, match=r"captured_column is 'WHEN'.*DATE"):
+        evidence({"DATE": [None]}, captured_column="WHEN")
