@@ -116,7 +116,7 @@ def _junctions_of_edges(edge: Ints, junction: Ints, count: int) -> Ints:
     touches = np.full((count, 2), -1)
     order = np.argsort(edge, kind="stable")
     edge, junction = edge[order], junction[order]
-    again = np.append(False, edge[1:] == edge[:-1])
+    again = np.append(False, edge[1:] == edge[:-1])[: len(edge)]
     touches[edge[~again], 0] = junction[~again]
     touches[edge[again], 1] = junction[again]
     return touches

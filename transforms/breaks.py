@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,12 +87,13 @@ class Breaks:
         kept = tuple(np.asarray(line, dtype=float)[:, :2] for line in lines if len(line) > 1)
         if not kept:
             return cls.none()
-        unknown = np.full(len(kept), np.nan)
         raster = _Raster.around(kept, np.asarray(extent, dtype=float), margin=0)
-        left, right = (_area_beside(kept, raster, side) for side in (1.0, -1.0))
-        numbers, sides = np.unique(np.concatenate([left, right]), return_inverse=True)
-        left, right = sides[: len(kept)], sides[len(kept) :]
-        return cls(kept, left, right, unknown, np.zeros(len(kept)), len(numbers))
+        cut = [part for number in range(len(kept)) for part in _cut_by_area(kept, number, raster)]
+        sides = np.array([part.areas for part in cut])
+        numbers, renumbered = np.unique(sides, return_inverse=True)
+        left, right = renumbered.reshape(sides.shape).T
+        unknown = np.full(len(cut), np.nan)
+        return cls(tuple(part.line for part in cut), left, right, unknown, np.zeros(len(cut)), len(numbers))
 
     def piece(self, points: Points) -> Ints:
         """The piece ``(n,)`` that each point lies in, counted from 0; 0 for places that are not finite."""
@@ -355,14 +358,55 @@ def _dense(lines: Sequence[Points], step_m: float) -> Points:
     return np.repeat(start, parts, axis=0) + share[:, None] * np.repeat(whole, parts, axis=0)
 
 
-def _area_beside(lines: Sequence[Points], raster: _Raster, side: float) -> Ints:
-    """The area that most of each line has on its left (``side`` 1) or right (-1)."""
-    found = np.zeros(len(lines), dtype=int)
-    for number, line in enumerate(lines):
-        dense = _dense([line], raster.cell_m)
-        along = np.gradient(dense, axis=0)
-        along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
-        beside = dense + side * 3.0 * raster.cell_m * np.stack([-along[:, 1], along[:, 0]], axis=1)
-        votes = raster.areas[raster.cells(beside)]
-        found[number] = np.bincount(votes[votes > 0], minlength=1).argmax()
+class _Part(NamedTuple):
+    """A stretch of a given line and the areas on its left and right."""
+
+    line: Points
+    areas: tuple[int, int]
+
+
+def _cut_by_area(lines: Sequence[Points], number: int, raster: _Raster) -> list[_Part]:
+    """One line cut where another meets it, so that each part has one area on either side."""
+    dense = _dense([lines[number]], raster.cell_m)
+    beside = np.stack([_areas_beside(dense, raster, side) for side in (1.0, -1.0)], axis=1)
+    changes = np.flatnonzero((np.diff(beside, axis=0) != 0).any(axis=1)) + 1
+    others = [line for other, line in enumerate(lines) if other != number]
+    cuts = np.unique([0, *_nearest_meeting(dense, changes, others, raster.cell_m), len(dense) - 1])
+    parts = []
+    for start, end in pairwise(cuts):
+        middle = beside[(start + end) // 2]
+        parts.append(_Part(_thinned(dense[start : end + 1], lines[number]), (int(middle[0]), int(middle[1]))))
+    return parts
+
+
+def _areas_beside(dense: Points, raster: _Raster, side: float) -> Ints:
+    """The area to the left (``side`` 1) or right (-1) of each point of a line; near a junction that of the next."""
+    along = np.gradient(dense, axis=0)
+    along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
+    aside = dense + side * 3.0 * raster.cell_m * np.stack([-along[:, 1], along[:, 0]], axis=1)
+    area = raster.areas[raster.cells(aside)].astype(int)
+    known = np.flatnonzero(area > 0)
+    if len(known) == 0:
+        return area
+    place = np.searchsorted(known, np.arange(len(area)))
+    return area[known[np.minimum(place, len(known) - 1)]]
+
+
+def _nearest_meeting(dense: Points, changes: Ints, others: list[Points], cell_m: float) -> list[int]:
+    """Where, near each change of area, the line comes nearest to the other lines."""
+    if len(changes) == 0 or not others:
+        return []
+    distance = cKDTree(_dense(others, cell_m / 4.0)).query(dense)[0]
+    window = 12
+    found = []
+    for change in changes.tolist():
+        first = max(change - window, 0)
+        found.append(first + int(distance[first : change + window].argmin()))
     return found
+
+
+def _thinned(dense: Points, line: Points) -> Points:
+    """The ends of a stretch and the line's own vertices between them."""
+    own = cKDTree(line).query(dense)[0] < 1e-6
+    own[[0, -1]] = True
+    return dense[own]
