@@ -153,15 +153,23 @@ def _spacing(distance_m: NDArray[np.float64]) -> float:
 
 
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
-    """At most ``MOST_BLOCKS`` blocks of at most ``BLOCK_SIZE``, each compact and from one piece."""
+    """At most ``MOST_BLOCKS`` blocks of at most ``BLOCK_SIZE``, each from one piece.
+
+    Where there is more control than that, half of the blocks are compact and show noise and the short range;
+    the others are thinned from a whole piece and show the long range.
+    """
     rng = np.random.default_rng(seed)
-    blocks = [piece.take(rows) for piece in pieces for rows in _compact_rows(piece.before)]
-    if len(blocks) <= MOST_BLOCKS:
-        return blocks
-    # Larger blocks say more about the covariance: drawn in proportion to their control.
-    sizes = np.array([len(block) for block in blocks], dtype=float)
-    drawn = rng.choice(len(blocks), MOST_BLOCKS, replace=False, p=sizes / sizes.sum())
-    return [blocks[i] for i in np.sort(drawn)]
+    sizes = np.array([len(piece) for piece in pieces], dtype=float)
+    if sizes.sum() <= MOST_BLOCKS * BLOCK_SIZE:
+        return [piece.take(rows) for piece in pieces for rows in _compact_rows(piece.before)]
+    drawn = [pieces[k] for k in rng.choice(len(pieces), MOST_BLOCKS, p=sizes / sizes.sum())]
+    compact = [_compact_block(piece, rng) for piece in drawn[::2]]
+    return compact + [piece.take(np.sort(rng.permutation(len(piece))[:BLOCK_SIZE])) for piece in drawn[1::2]]
+
+
+def _compact_block(piece: Control, rng: np.random.Generator) -> Control:
+    distance = np.hypot(*(piece.before - piece.before[rng.integers(len(piece))]).T)
+    return piece.take(np.argsort(distance, kind="stable")[:BLOCK_SIZE])
 
 
 def _compact_rows(points: Points) -> list[NDArray[np.int_]]:

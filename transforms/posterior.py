@@ -21,11 +21,14 @@ from .covariance import LEAST_NOISE_RATIO, Covariance, trend_design
 from .support import mean_spacing_m
 from .trend import Frame
 
-NEIGHBOURS = 600
-"""Control of one neighbourhood; all of it where there is no more than twice as much."""
+MOST_WHOLE = 1200
+"""Control up to here is used whole."""
 
-TILE_SPACINGS = 8.0
-"""Side of a tile in spacings: about a tenth of a neighbourhood, whose rim is then eight spacings away."""
+NEIGHBOURS = 300
+"""Control of one neighbourhood beyond that."""
+
+TILE_SPACINGS = 6.0
+"""Side of a tile in spacings: about a tenth of a neighbourhood, whose rim is then five spacings away."""
 
 ROWS_AT_ONCE = 4096
 
@@ -57,7 +60,7 @@ class Posterior:
         """The posterior given ``control``; large control is averaged in cells first."""
         noise = np.maximum(covariance.noise(control.code), LEAST_NOISE_RATIO)
         whole = cls(control.before, control.shift, noise, covariance)
-        return whole if len(control) <= 2 * NEIGHBOURS else whole._averaged(CELL_LENGTHS * covariance.length_m)
+        return whole if len(control) <= MOST_WHOLE else whole._averaged(CELL_LENGTHS * covariance.length_m)
 
     def at(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
         """Shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] of the field (without noise)."""
@@ -83,7 +86,7 @@ class Posterior:
 
     def _neighbourhoods(self, points: Points) -> Iterator[tuple[NDArray[np.int_], _Neighbourhood]]:
         """Rows of ``points`` that share a neighbourhood, with it; a bounded number of rows at a time."""
-        if len(self.before) <= 2 * NEIGHBOURS:
+        if len(self.before) <= MOST_WHOLE:
             yield from ((rows, self._whole) for rows in _portions(np.arange(len(points))))
             return
         for tile, centre in _tiles(points, self._tile_m):
