@@ -6,6 +6,7 @@ the columns, dates without their zone, M values dropped, text in no encoding, an
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,7 +36,9 @@ from transforms.errors import SourceError
 _WIDTH = b"GDAL:OGR:width"
 _NO_FEATURE_ID = "OGC_FID"
 _SINGLE_LAYER = {"ESRI Shapefile", "MapInfo File", "GeoJSON", "FlatGeobuf", "DXF"}
-_KEEPS_FEATURE_IDS = {"GPKG", "OpenFileGDB"}
+_KEEPS_FEATURE_IDS = {"GPKG", "OpenFileGDB", "GeoJSON"}
+_GEOJSON_ID = re.compile(rb'"Feature"\s*,\s*"id"\s*:\s*-?\d|"id"\s*:\s*-?\d+\s*,\s*"(type|properties|geometry)"')
+_HEAD_BYTES = 1 << 16
 _OPEN_OPTIONS: dict[str, dict[str, str]] = {
     "GPKG": {"IMMUTABLE": "YES"},
     "GML": {"DOWNLOAD_SCHEMA": "NO", "EMPTY_AS_NULL": "NO", "SKIP_RESOLVE_ELEMS": "ALL"},
@@ -96,11 +99,13 @@ class _Columns:
                 "or a CSV with easting and northing columns."
             )
         self.geometry = found.get_field_index(geometry)
-        identifier = meta["fid_column"]
-        made_up = {_NO_FEATURE_ID} - set(meta["fields"])
-        self.kept = [i for i, name in enumerate(found.names) if i != self.geometry and name not in made_up]
-        fields = [found.field(i) for i in self.kept]
-        fields = [mark_feature_id(f) if f.name == identifier and f.name not in meta["fields"] else f for f in fields]
+        kept = {name: name for name in found.names if name != geometry}
+        if _NO_FEATURE_ID not in meta["fields"] and _NO_FEATURE_ID in kept:
+            kept[_NO_FEATURE_ID] = _id_name(source, list(meta["fields"])) or ""
+        self.kept = [found.get_field_index(name) for name, wanted in kept.items() if wanted]
+        fields = [found.field(i).with_name(kept[found.names[i]]) for i in self.kept]
+        own, is_keyed = set(meta["fields"]), source.driver != "GeoJSON"
+        fields = [field if field.name in own else mark_feature_id(field, in_order=is_keyed) for field in fields]
         dbf = [file for file in source.files if file.suffix.lower() == ".dbf"]
         if source.driver == "ESRI Shapefile" and dbf:
             fields = remember_widths(fields, number_widths(dbf[0]))
@@ -111,6 +116,14 @@ class _Columns:
     def take(self, batch: pa.RecordBatch, encoding: str | None) -> pa.RecordBatch:
         arrays = [decode(batch.column(i), encoding) for i in self.kept]
         return pa.RecordBatch.from_arrays([*arrays, _storage(batch.column(self.geometry))], schema=self.schema)
+
+
+def _id_name(source: Source, fields: list[str]) -> str | None:
+    """The name for the numeric ids of GeoJSON features, where the file gives them; other made-up ids go."""
+    if source.driver != "GeoJSON" or "id" in fields:
+        return None
+    with source.path.open("rb") as stream:
+        return "id" if _GEOJSON_ID.search(stream.read(_HEAD_BYTES)) else None
 
 
 def _storage(array: pa.Array) -> pa.Array:

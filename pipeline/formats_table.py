@@ -249,7 +249,8 @@ def _sheet_name(path: Path, sheets: list[str], layer: str | None) -> str:
         raise SourceError(f"{path} has no sheet {layer!r}. Its sheets are: {', '.join(sheets)}.")
     if layer is None and len(sheets) > 1:
         raise SourceError(
-            f"{path} holds {len(sheets)} sheets ({', '.join(sheets)}). Say which: source_layer in migration.yaml, or --layer."
+            f"{path} holds {len(sheets)} sheets ({', '.join(sheets)}). "
+            "Say which: source_layer in migration.yaml, or --layer on the command line."
         )
     return layer or sheets[0]
 

@@ -202,11 +202,14 @@ _NARROW: dict[str, Callable[[Path, Spool, str, str, Path], list[str]]] = {
 
 
 def _kept_names(target: Target, schema: pa.Schema) -> dict[str, str]:
+    if target.driver == "GeoJSON":
+        identifier = feature_id_column(schema)
+        return {"ID_FIELD": identifier} if identifier else {}
     if target.driver != "GPKG":
         return {}
     column = origin_of(schema).column
     kept = {"GEOMETRY_NAME": column} if _PLAIN_NAME.match(column) else {}
-    identifier = feature_id_column(schema)
+    identifier = feature_id_column(schema, in_order=True)  # a GeoPackage is read in the order of its ids
     taken = {name.lower() for name in schema.names}
     unused = next(name for name in ("fid", "pai_fid", "pai_feature_id") if name not in taken)
     return {**kept, "FID": identifier or unused}
@@ -230,20 +233,7 @@ def _said_by_gdal(shown: Path, passage: Passage, notes: list[str], call: Callabl
             raise passage.error from None
         if passage.error is not None:
             raise passage.error from error
-        if not isinstance(
-            error,
-            (
-                pyogrio.errors.DataSourceError,
-                pyogrio.errors.FieldError,
-                OSError,
-                RuntimeError,
-                ValueError,
-                pa.ArrowException,
-                pyogrio.errors.DataLayerError,
-                pyogrio.errors.FeatureError,
-                pyogrio.errors.GeometryError,
-            ),
-        ):
+        if not isinstance(error, _GDAL_ERRORS):
             raise
         reason = re.sub(r"\S*\.part/", "", str(error)).replace("\n", " ").rstrip(". ")
         raise ExportError(

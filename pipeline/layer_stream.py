@@ -115,14 +115,15 @@ def origin_of(schema: pa.Schema) -> Origin:
     return Origin(**json.loads(metadata[_ORIGIN_KEY])) if _ORIGIN_KEY in metadata else Origin()
 
 
-def mark_feature_id(column: pa.Field) -> pa.Field:
-    """Say that ``column`` holds the ids the source format itself gives its features."""
-    return column.with_metadata({**(column.metadata or {}), _FEATURE_ID_KEY: b"true"})
+def mark_feature_id(column: pa.Field, *, in_order: bool = True) -> pa.Field:
+    """Say that ``column`` holds the ids the source format itself gives its features, and whether they ascend."""
+    return column.with_metadata({**(column.metadata or {}), _FEATURE_ID_KEY: b"in order" if in_order else b"any"})
 
 
-def feature_id_column(schema: pa.Schema) -> str | None:
-    """The column that holds the ids of the source format, if it has any."""
+def feature_id_column(schema: pa.Schema, *, in_order: bool = False) -> str | None:
+    """The column that holds the ids of the source format, if it has any (and they ascend, where that is asked)."""
     for column in schema:
-        if column.metadata and _FEATURE_ID_KEY in column.metadata:
+        mark = (column.metadata or {}).get(_FEATURE_ID_KEY)
+        if mark is not None and (mark == b"in order" or not in_order):
             return str(column.name)
     return None

@@ -181,6 +181,23 @@ def test_feature_ids_and_the_geometry_column_keep_their_names(tmp_path):
     assert sorted(read(tmp_path / "second.gpkg")["number"].to_pylist()) == [3, 7]
 
 
+def test_ids_of_geojson_features_survive(tmp_path):
+    """Numeric ids of features come back as ids in GeoJSON, as a column in GeoPackage, and the order is the source's."""
+    features = ",".join(
+        f'{{"type":"Feature","id":{number},"properties":{{"ref":"{number}"}},'
+        f'"geometry":{{"type":"Point","coordinates":[{358000 + number},161000]}}}}'
+        for number in (7, 3)
+    )
+    crs = '"crs":{"type":"name","properties":{"name":"urn:ogc:def:crs:EPSG::27700"}}'
+    (tmp_path / "in.geojson").write_text(f'{{"type":"FeatureCollection",{crs},"features":[{features}]}}')
+    layer = read(tmp_path / "in.geojson")
+    assert layer["id"].to_pylist() == [7, 3]
+    write(tmp_path / "out.gpkg", layer)
+    assert read(tmp_path / "out.gpkg")["id"].to_pylist() == [7, 3]
+    write(tmp_path / "out.geojson", layer)
+    assert read(tmp_path / "out.geojson").to_pydict() == layer.to_pydict()
+
+
 def test_a_geopackage_declares_the_type_it_holds(parcels, tmp_path):
     """A layer of polygons is declared so, a mixed one as any geometry: QGIS lists layers by it."""
     write(tmp_path / "polygons.gpkg", parcels)
