@@ -55,6 +55,7 @@ pyogrio.set_gdal_config_options(
         "GDAL_PAM_ENABLED": "NO",
         "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
         "OGR_SQLITE_SYNCHRONOUS": "OFF",  # a file is written beside and flushed before it takes its place
+        "OGR_ARROW_MEM_LIMIT": str(256 << 20),  # bytes of a batch: memory stays flat where features are huge
         "OGR_FLATGEOBUF_STREAM_BASE_IMPL": "YES",  # its own stream corrupts the batch after a missing geometry
     }
 )
