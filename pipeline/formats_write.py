@@ -75,7 +75,7 @@ class Passage:
                 self.features += len(batch)
                 self.types.add(batch.column(self.schema.get_field_index(GEOMETRY)))
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
-        except BaseException as error:
+        except (Exception, KeyboardInterrupt) as error:
             self.error = error
             raise
 
