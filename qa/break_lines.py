@@ -24,8 +24,14 @@ STIFFNESS_MODULUS = 1000.0
 """Bending stiffness in spacings of control times nats: a bow of a tenth of a spacing over ten spacings, about
 10 m over a kilometre, costs about one nat, what one vague control point says."""
 
+KINK = 4.0
+"""Nats of bending at one node from which the line rather breaks there than bends: sheets have corners."""
+
 LARGEST_EVIDENCE = 8.0
 """Nats a single control point may bring: one bad link never bends a line by itself."""
+
+FIRM = 0.5
+"""Softness below which the line may have kinks; before, the ragged first course must not freeze into them."""
 
 REACH = 6.0
 """Softnesses beyond which control no longer pushes: its pull has fallen to a 400th."""
@@ -81,15 +87,15 @@ def straighten(borders: Borders, evidence: Evidence, rounds: int = 6) -> Borders
         softness_m = softness * borders.step_m
         heard = evidence.near(borders, REACH * softness_m + borders.step_m)
         for _ in range(rounds):
-            borders = _step(borders, heard, softness_m)
+            borders = _step(borders, heard, softness_m, may_kink=softness < FIRM)
     return borders
 
 
-def _step(borders: Borders, evidence: Evidence, softness_m: float) -> Borders:
+def _step(borders: Borders, evidence: Evidence, softness_m: float, may_kink: bool) -> Borders:
     stand = _beside(borders, evidence, softness_m)
     slope, curvature = _pressure(stand, evidence.for_left(stand, borders), softness_m)
     lever = _levers(borders, stand)
-    stiffness = _stiffness(borders)
+    stiffness = _stiffness(borders, may_kink)
     # The small identity keeps nodes that nothing holds where they are.
     system = stiffness + lever.T @ sparse.diags(curvature) @ lever
     system = system + sparse.identity(system.shape[0]) * (1e-3 / borders.step_m**2)
@@ -135,7 +141,7 @@ def _levers(borders: Borders, stand: Feet) -> sparse.csr_matrix:
     return sparse.csr_matrix((weights.ravel(), (rows, columns.ravel())), (len(along), borders.nodes.size))
 
 
-def _stiffness(borders: Borders) -> sparse.csr_matrix:
+def _stiffness(borders: Borders, may_kink: bool) -> sparse.csr_matrix:
     """Bending energy ``B / 2 * integral of curvature²`` as a matrix over all coordinates, and a slight tension."""
     step, count = borders.step_m, len(borders.nodes)
     triples = np.concatenate([_triples(chain) for chain in borders.chains])
@@ -143,8 +149,11 @@ def _stiffness(borders: Borders) -> sparse.csr_matrix:
     after = np.hypot(*(borders.nodes[triples[:, 2]] - borders.nodes[triples[:, 1]]).T)
     before, after = np.maximum(before, step / 4), np.maximum(after, step / 4)
     bend = _rows(triples, np.stack([1 / before, -1 / before - 1 / after, 1 / after], axis=1), count)
-    modulus = STIFFNESS_MODULUS * step
-    energy = bend.T @ sparse.diags(2.0 * modulus / (before + after)) @ bend
+    rigidity = 2.0 * STIFFNESS_MODULUS * step / (before + after)
+    spent = 0.5 * rigidity * ((bend @ borders.nodes) ** 2).sum(axis=1)
+    if may_kink:
+        rigidity = rigidity / (1.0 + spent / KINK)
+    energy = bend.T @ sparse.diags(rigidity) @ bend
     links = np.concatenate([np.stack([chain[:-1], chain[1:]], axis=1) for chain in borders.chains])
     stretch = _rows(links, np.tile([-1.0, 1.0], (len(links), 1)), count)
     energy = energy + (1e-3 / step**2) * (stretch.T @ stretch)
@@ -175,7 +184,7 @@ def line_errors_m(borders: Borders, evidence: Evidence) -> Floats:
     by_place, by_both = (_logistic(stand.offset_m / softness_m + extra) for extra in (0.0, odds))
     curvature = np.maximum(by_place * (1 - by_place) - by_both * (1 - by_both), 0.0) / softness_m**2
     lever = _levers(borders, stand)
-    system = _stiffness(borders) + lever.T @ sparse.diags(curvature) @ lever
+    system = _stiffness(borders, may_kink=True) + lever.T @ sparse.diags(curvature) @ lever
     system = system + sparse.identity(system.shape[0]) * (1e-3 / borders.step_m**2)
     pull = _middle_normals(borders)
     answer = splu(system.tocsc()).solve(pull)
