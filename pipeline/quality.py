@@ -124,17 +124,23 @@ class _Proposal:
 
 def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) -> triage.Verdicts:
     move, limits, regimes = proposal.move, proposal.limits, proposal.regimes
-    position_doubt = triage.position_wrong_chance(
-        measures["uncertainty_m"],
-        measures["base_map_disagreement_m"],
-        measures["base_map_error_m"],
-        limits.position_error_m,
-    )
+    position_doubt = _position_doubt(measures, limits)
     out_m = np.fmax(np.fmax(measures["shift_m"], measures["base_map_disagreement_m"]), limits.position_error_m)
     findings = findings_of(measures, move.moved, limits) | _stage_findings(proposal) | (more or {})
     return triage.triage(
         regimes.regime, regimes.reasons, move.moved, regimes.wrong_chance_ratio, position_doubt, out_m, findings, limits
     )
+
+
+def _position_doubt(measures: Measures, limits: Limits) -> NDArray[np.float64]:
+    """The chance of a wrong place; where the base map is silent about a part, the field answers for that part."""
+    unseen = np.full(len(measures["uncertainty_m"]), np.nan)
+    uncertainty_m, limit_m = measures["uncertainty_m"], limits.position_error_m
+    seen = triage.position_wrong_chance(
+        uncertainty_m, measures["base_map_disagreement_m"], measures["base_map_error_m"], limit_m
+    )
+    alone = triage.position_wrong_chance(uncertainty_m, unseen, unseen, limit_m)
+    return np.where(measures["base_map_told_ratio"] < 1.0, np.maximum(seen, alone), seen)
 
 
 def _stage_findings(proposal: _Proposal) -> Masks:

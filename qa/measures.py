@@ -159,6 +159,7 @@ def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) 
     measures: Measures = {
         "base_map_disagreement_m": nothing,
         "base_map_error_m": nothing,
+        "base_map_told_ratio": nothing,
         "new_map_distance_m": nothing,
         "line_distance_change_m": nothing.copy(),
         "building_offset_change_m": nothing.copy(),
@@ -179,6 +180,7 @@ def _of_vertices(measures: Measures, move: Move, common: shape.CommonVertices, b
     disagreement = relations.base_map_disagreement(*_with_places_along(before, after, move, common), base)
     measures["base_map_disagreement_m"] = disagreement.distance_m
     measures["base_map_error_m"] = disagreement.standard_error_m
+    measures["base_map_told_ratio"] = disagreement.told_ratio
     measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
 
 

@@ -31,10 +31,13 @@ class Disagreement:
         ``(n,)`` the worst vertex of a feature; NaN where the base map tells nothing.
     standard_error_m
         ``(n,)`` radial standard error of what the base map tells.
+    told_ratio
+        ``(n,)`` share of the vertices about which it tells anything; NaN for a feature without vertices.
     """
 
     distance_m: NDArray[np.float64]
     standard_error_m: NDArray[np.float64]
+    told_ratio: NDArray[np.float64]
 
 
 def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, within_m: float = 200.0) -> Disagreement:
@@ -53,9 +56,13 @@ def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, withi
     """
     observed = base.observed_shift(before.points)
     difference = np.linalg.norm(after - before.points - observed.shift, axis=1)
-    tells = np.where(observed.distance_m <= within_m, 1.0, np.nan)
-    error = before.quantile(observed.standard_error_m * tells, 1.0)
-    return Disagreement(before.quantile(difference * tells, 1.0), error)
+    tells = observed.distance_m <= within_m
+    told = Vertices(before.points[tells], before.feature[tells], before.count)
+    return Disagreement(
+        told.quantile(difference[tells], 1.0),
+        told.quantile(observed.standard_error_m[tells], 1.0),
+        before.mean(tells.astype(float)),
+    )
 
 
 def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[np.str_]:
