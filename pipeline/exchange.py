@@ -107,7 +107,8 @@ def _geotiff(fitted: Fitted, path: Path) -> ExportedField:
     grid = sample_grid(fitted.field, fitted.pieces, GEOTIFF_NODES)
     with whole_file(path) as beside:
         write_geotiff(grid, beside)
-    return _tried(fitted, grid, path, geotiff_operation(path))
+    note = " It takes PROJ 9.4 or later to apply; older software takes the .json."
+    return _tried(fitted, grid, path, geotiff_operation(path), note)
 
 
 def _ntv2(fitted: Fitted, path: Path) -> ExportedField:

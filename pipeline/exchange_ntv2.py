@@ -38,7 +38,7 @@ def write_ntv2(field: ShiftField, grid: Grid, path: Path) -> None:
     )
     longitude, latitude = _axes(grid, to_degrees)
     degrees = np.stack(np.meshgrid(longitude, latitude), axis=-1).reshape(-1, 2)
-    places = np.stack(to_degrees.transform(*degrees.T, direction="INVERSE"), axis=1)
+    places = np.stack(to_degrees.transform(degrees[:, 0], degrees[:, 1], direction="INVERSE"), axis=1)
     moved = np.stack(to_degrees.transform(*field(places).T), axis=1)
     seconds = 3600.0 * (moved - degrees)
     # NTv2 counts longitude westward.

@@ -69,7 +69,8 @@ def read_field(path: Path) -> Fitted:
     if not path.is_file():
         raise FieldError(f"There is no fitted shift at {path}. Make one with: post-pai fit FILE... --out {path.name}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # np.load leaves a file open that it opened itself and could not read.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return _read(path, {name: archive[name] for name in archive.files})
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise FieldError(

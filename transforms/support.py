@@ -17,8 +17,8 @@ from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from .contract import Points
 
-REACH_SPACINGS = 4.0
-"""A void of eight spacings is still crossed: a link-poor strip of 200 m where control stands 30 m apart."""
+REACH_SPACINGS = 3.0
+"""A void of six spacings is still crossed: a link-poor strip of 200 m where control stands 35 m apart."""
 
 EDGE_SHARE = 0.5
 """Beyond the hull nothing pulls from the other side: half the reach."""

@@ -1,0 +1,154 @@
+"""The fitted shift: accuracy on real and known nets, honest uncertainty, the file, and refusals."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.field_file import read_field, write_field
+from pipeline.fit import fit_control
+from transforms.breaks import Breaks
+from transforms.collocation import Collocation, Kriging
+from transforms.contract import Control
+from transforms.covariance import estimate_covariance
+from transforms.errors import ControlError, FieldError
+from transforms.triangulated import Triangulated
+
+LOW = np.array([400000.0, 300000.0])
+SIDE_M = 20000.0
+
+
+def true_shift(places):
+    east, north = ((places - LOW) / SIDE_M * 2 * np.pi).T
+    return np.stack([2 + np.sin(2.3 * east + north), -1 + np.cos(1.7 * north - 2 * east)], axis=1)
+
+
+def control_of(count, noise_m=0.3, seed=0):
+    rng = np.random.default_rng(seed)
+    before = LOW + rng.uniform(0, SIDE_M, (count, 2))
+    return Control(before, before + true_shift(before) + rng.normal(0, noise_m, (count, 2)))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_control(control_of(1200), breaks=Breaks.none())
+
+
+@pytest.fixture(scope="module")
+def inside():
+    return LOW + np.random.default_rng(9).uniform(0.03, 0.97, (5000, 2)) * SIDE_M
+
+
+def test_finland_is_predicted_better_than_by_a_thin_plate(shared_data):
+    """Ten-fold hold-out on 767 real control points: full coverage, and the error that likelihood promises."""
+    path = shared_data / "control" / "fi_nls_ykj_etrs35fin.json"
+    places = np.array(json.loads(path.read_text())["vertices"], dtype=float)
+    control = Control(places[:, :2], places[:, 2:])
+    covariance = estimate_covariance([control])
+    fold = np.random.default_rng(1).permutation(len(control)) % 10
+    error = np.empty(len(control))
+    for number in range(10):
+        test = fold == number
+        field = Kriging.fit(control.take(~test), covariance)
+        error[test] = np.hypot(*(field(control.before[test]) - control.after[test]).T)
+    assert np.isfinite(error).all()
+    # Thin-plate has 0.0869 m with these folds.
+    assert np.sqrt((error**2).mean()) <= 0.083
+
+
+def test_truth_under_noise(fitted, inside):
+    """Three points per km² with 0.3 m noise: half the error of the triangulation that reproduces the noise."""
+    truth = inside + true_shift(inside)
+    ours = np.hypot(*(fitted.field(inside) - truth).T)
+    net = np.hypot(*(Triangulated.fit(control_of(1200))(inside) - truth).T)
+    assert fitted.method == "collocation"
+    assert np.sqrt(np.mean(ours**2)) < 0.6 * np.sqrt(np.nanmean(net**2))
+
+
+def test_uncertainty_is_honest(fitted, inside):
+    """Fresh noisy control lies within the stated 95 % radius in 93-97 % of cases."""
+    fresh = inside + true_shift(inside) + np.random.default_rng(4).normal(0, 0.3, inside.shape)
+    piece = fitted.pieces[0]
+    stated = 1.73 * np.hypot(fitted.field.uncertainty(inside), piece.noise_m)
+    share = np.mean(np.hypot(*(fitted.field(inside) - fresh).T) <= stated)
+    assert 0.93 <= share <= 0.97
+
+
+def test_the_table_follows_the_prediction(inside):
+    """What is looked up is within the tolerance of what is computed, at nearly all places."""
+    control = control_of(600)
+    covariance = estimate_covariance([control])
+    exact, table = Kriging.fit(control, covariance), Collocation.fit(control, covariance)
+    away = np.hypot(*(exact(inside) - table(inside)).T)
+    assert np.quantile(away, 0.9) <= 0.005
+    assert away.max() <= 0.03
+
+
+def test_large_control_is_fitted_in_neighbourhoods(inside):
+    """Control beyond one neighbourhood gives the same field as the whole solution, to a few millimetres."""
+    from transforms import posterior
+
+    control = control_of(1150)
+    covariance = estimate_covariance([control])
+    whole, _ = posterior.Posterior.given(control, covariance).at(inside)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(posterior, "MOST_WHOLE", 400)
+        tiled, _ = posterior.Posterior.given(control, covariance).at(inside)
+    assert np.sqrt(np.mean((whole - tiled) ** 2)) < 0.02
+
+
+def test_file_keeps_every_bit(fitted, inside, tmp_path):
+    """Written and read back, the field moves every place to the same bit and tells the same story."""
+    path = tmp_path / "shift.field"
+    write_field(path, fitted)
+    again = read_field(path)
+    np.testing.assert_array_equal(again.field(inside), fitted.field(inside))
+    np.testing.assert_array_equal(again.field.uncertainty(inside), fitted.field.uncertainty(inside))
+    assert again.sentence == fitted.sentence
+    assert again.scores == fitted.scores
+    assert again.control_sha256 == fitted.control_sha256
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "missing", "bits"])
+def test_a_damaged_file_is_refused_with_a_sentence(fitted, tmp_path, damage):
+    """A file cut short, emptied, of another kind, absent or with flipped bits is a FieldError, never a traceback."""
+    path = tmp_path / "shift.field"
+    write_field(path, fitted)
+    whole = path.read_bytes()
+    spoilt = bytearray(whole)
+    spoilt[len(whole) // 2 : len(whole) // 2 + 64] = bytes(64)
+    contents = {"cut": whole[: len(whole) // 2], "empty": b"", "other": b"hello", "bits": bytes(spoilt)}
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(contents[damage])
+    with pytest.raises(FieldError, match="post-pai fit"):
+        read_field(path)
+
+
+def test_breaks_are_kept_and_not_reached_across(tmp_path):
+    """With a break of 3 m given, places a few metres on either side move with their own side."""
+    control = control_of(600)
+    north_side = control.before[:, 1] > LOW[1] + SIDE_M / 2
+    jumped = Control(control.before, control.after + np.where(north_side[:, None], [3.0, 0.0], 0.0))
+    line = LOW + np.array([[-SIDE_M, SIDE_M / 2], [2 * SIDE_M, SIDE_M / 2]])
+    breaks = Breaks.from_lines([line], (*(LOW - 100.0), *(LOW + SIDE_M + 100.0)))
+    fitted = fit_control(jumped, method="collocation", breaks=breaks)
+    path = tmp_path / "shift.field"
+    write_field(path, fitted)
+    field = read_field(path).field
+    east = LOW[0] + np.linspace(0.1, 0.9, 60) * SIDE_M
+    above = np.stack([east, np.full(60, LOW[1] + SIDE_M / 2 + 40.0)], axis=1)
+    below = above - np.array([0.0, 80.0])
+    jump = (field(above) - above) - (field(below) - below)
+    assert fitted.breaks.count == 2
+    assert np.abs(np.median(jump, axis=0) - [3.0, 0.0]).max() < 0.2
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_too_little_control_is_refused(count):
+    """Choosing a method from a handful of control points is refused with the number needed."""
+    with pytest.raises(ControlError, match="control"):
+        fit_control(control_of(count), breaks=Breaks.none())
