@@ -19,7 +19,7 @@ from pipeline.wkb_batch import WkbBatch
 from transforms.contract import Points
 from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex
 
-MOST_IN_MEMORY = 8_000_000
+MOST_IN_MEMORY = 5_000_000
 """Segments (40 bytes each) kept before they go to disk."""
 
 STRIPE_M = 500.0
@@ -58,14 +58,17 @@ class NodeFinder:
         """Add the next batch of the layer; segments are numbered on through all batches."""
         first = self.vertices
         self.vertices += len(batch.place)
-        usable = np.isfinite(batch.place).all(axis=1)
-        segment = np.flatnonzero(batch.is_segment & usable & np.append(usable[1:], False))
-        ends = [batch.place[segment], batch.place[segment + 1], (segment + first)[:, None].astype(float)]
-        self._keep(np.concatenate(ends, axis=1))
+        place = batch.place
+        usable = np.isfinite(place[:, 0]) & np.isfinite(place[:, 1])
+        segment = np.flatnonzero(batch.is_segment & usable & np.append(usable[1:], [False]))
+        rows = np.empty((len(segment), 5))
+        rows[:, :2], rows[:, 2:4], rows[:, 4] = place[segment], place[segment + 1], segment + first
+        self._keep(rows)
         # A vertex that begins or ends a segment is known by it.
         known = np.zeros(len(usable), dtype=bool)
-        known[segment] = known[segment + 1] = True
-        self.add_places(batch.place[usable & ~known])
+        known[segment] = True
+        known[segment + 1] = True
+        self.add_places(place[usable & ~known])
 
     def add_places(self, places: Points) -> None:
         """Add vertices that may hang on segments of the layer: those of another layer moved with the same field."""
@@ -117,7 +120,9 @@ class NodeFinder:
 
     def _portions(self) -> Iterator[Rows]:
         if self._folder is None:
-            yield np.concatenate(self._kept) if self._kept else np.empty((0, 5))
+            rows = np.concatenate([*self._kept, np.empty((0, 5))])
+            self._kept.clear()
+            yield rows
             return
         for number in range(STRIPES):
             if self._stripe(number).exists():

@@ -107,11 +107,15 @@ def edge_error_m(before: Geometries, after: Geometries, image: Image) -> float:
     image
         The field.
     """
-    looks = shapely.segmentize(shapely.boundary(before), LOOK_M)
+    looks = shapely.segmentize(_edges(before), LOOK_M)
     places, feature = shapely.get_coordinates(looks, return_index=True)
-    edges = np.where(shapely.get_dimensions(after) == 2, shapely.boundary(after), after)
+    edges = _edges(after)
     shapely.prepare(edges)
     return float(shapely.distance(shapely.points(image(places)), edges[feature]).max(initial=0.0))
+
+
+def _edges(geometries: Geometries) -> Geometries:
+    return np.where(shapely.get_dimensions(geometries) == 2, shapely.boundary(geometries), geometries)
 
 
 def _segments(geometries: Geometries) -> tuple[Points, Points]:

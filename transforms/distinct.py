@@ -36,18 +36,19 @@ def distinct_rows(places: Points) -> tuple[Integers, Integers]:
     >>> len(rows), bool((places[rows][number] == places).all())
     (2, True)
     """
-    each = np.arange(len(places))
-    seat = seats(places)
-    table = np.zeros(_table_size(len(places)), dtype=np.int64)
+    each = np.arange(len(places), dtype=np.int32)
+    seat = _seats(places)
+    table = np.zeros(_table_size(len(places)), dtype=np.int32)
     table[seat] = each
     stand_in = table[seat]
-    same = (places[stand_in] == places).all(axis=1)
+    found = places[stand_in]
+    same = (found[:, 0] == places[:, 0]) & (found[:, 1] == places[:, 1])
     stand_in = np.where(same, stand_in, each)
     stands = stand_in == each
     return np.flatnonzero(stands), (np.cumsum(stands) - 1)[stand_in]
 
 
-def seats(places: Points) -> Integers:
+def _seats(places: Points) -> Integers:
     """A number below the size of the table for each place ``(n, 2)``; equal for equal places."""
     bits = np.ascontiguousarray(places).view(np.uint64)
     mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)
