@@ -119,7 +119,7 @@ def nearest_others(points: Points, count: int) -> Ints:
     return rows
 
 
-def local_scale(residual: Floats, rows: Ints, usual_m: float, strength: int = 20) -> Floats:
+def local_scale(residual: Floats, rows: Ints, usual_m: float | Floats, strength: int = 20) -> Floats:
     """Noise per axis ``(n,)`` in metres: robust, local, drawn towards ``usual_m`` by ``strength`` points."""
     near = np.where(rows >= 0, residual[rows], np.nan)
     count = np.isfinite(near).sum(axis=1)

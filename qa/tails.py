@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 FALSE_SHARE = 0.02
 """Wanted share of false alarms among the alarms."""
 
-BULK = (0.5, 0.95)
+BULK = (0.5, 0.9)
 """Quantiles that noise alone is believed to make up."""
 
 HEAVIEST = 0.8
