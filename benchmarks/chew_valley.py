@@ -163,7 +163,10 @@ def errors_m(geometries: NDArray[np.object_], truth: NDArray[np.object_]) -> NDA
 def moved(geometries: NDArray[np.object_], move: Move) -> NDArray[np.object_]:
     result = geometries.copy()
     there = ~shapely.is_missing(geometries)
-    result[there] = shapely.transform(geometries[there], move)
+    points = shapely.get_coordinates(geometries[there])
+    places, which = np.unique(points, axis=0, return_inverse=True)
+    shapely.set_coordinates(still := geometries[there], move(places)[which.ravel()])
+    result[there] = still
     return result
 
 

@@ -42,7 +42,7 @@ def _of_the_move(measures: Measures, limits: Limits) -> Masks:
         "off_the_new_map": _beyond(measures, "new_map_distance_m", limits.fit_to_new_map_m),
         "left_its_building": measures["building"] == LEFT_BUILDING,
         "changed_building": measures["building"] == OTHER_BUILDING,
-        "moved_within_building": _beyond(measures, "building_offset_change_m", limits.fit_to_new_map_m),
+        "moved_within_building": _beyond(measures, "building_offset_change_m", limits.building_offset_m),
         "off_its_line": _beyond(measures, "line_distance_change_m", limits.position_error_m),
         "control_disagrees": _beyond(measures, "control_disagreement_m", limits.control_disagreement_m),
         "far_from_control": _beyond(measures, "control_distance_m", limits.control_distance_m),

@@ -50,6 +50,7 @@ class Limits(BaseModel):
     coarse_coordinate_m: Positive
     coincidence_m: Positive
     fit_to_new_map_m: Positive
+    building_offset_m: Positive
     unmoved_map_m: Positive
     shared_edge_m: Positive
     isolation_m: Positive

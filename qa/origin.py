@@ -30,8 +30,11 @@ _MARGIN_WEIGHT = 10.0
 _START_WEIGHT = 10.0
 _LEAST_CHANCE = 1e-4
 
-_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [18.0, 2.0]])
+_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
+
+_UNSAID_RATIO = 1.0 / 3.0
+"""Of three records measured on the ground whose method could be missing, one does miss it."""
 
 MISPLACED_CHANCE = 0.01
 """About one record in a hundred is misplaced; in a layer drawn freely that could not be learned."""
@@ -50,7 +53,9 @@ class Signs:
     dated
         ``(n,)`` ``DATED_BEFORE``, ``DATED_AFTER`` or ``UNDATED``.
     method
-        ``(n,)`` number of the capture method's name; the same number, the same name.
+        ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
+    ground_ratio
+        Share of the features with a method that were measured on the ground.
     """
 
     on_before: NDArray[np.int_]
@@ -58,6 +63,14 @@ class Signs:
     is_told_apart: NDArray[np.bool_]
     dated: NDArray[np.int_]
     method: NDArray[np.int_]
+    ground_ratio: float = 0.0
+
+    @property
+    def date_prior(self) -> NDArray[np.float64]:
+        """Pseudo-counts ``(kinds, 2)`` of old map and new map for each kind of ``dated``."""
+        prior = _DATE_PRIOR.copy()
+        prior[MAYBE_GROUND] += prior[MAYBE_GROUND].sum() * self.ground_ratio * _UNSAID_RATIO * np.array([-1.0, 1.0])
+        return prior
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -98,19 +111,19 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
     expected
         The classes to expect; None where there is no base map, then date and method alone decide.
     """
-    chances = np.exp(_log_of_shares(_DATE_PRIOR, signs.dated))
+    chances = np.exp(_log_of_shares(signs.date_prior, signs.dated))
     place = np.zeros_like(chances)
     for _ in range(_ROUNDS):
         if expected is not None:
             place = _log_of_place(signs, chances, expected)
-        chances = _normalised(_log_of_date(signs.dated, chances) + _log_of_method(signs.method, chances) + place)
+        chances = _normalised(_log_of_date(signs, chances) + _log_of_method(signs.method, chances) + place)
     return Origins(chances, np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50)))
 
 
-def _log_of_date(dated: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    counts = _DATE_PRIOR.copy()
-    np.add.at(counts, dated, chances[:, :2])
-    return _log_of_shares(counts, dated)
+def _log_of_date(signs: Signs, chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts = signs.date_prior
+    np.add.at(counts, signs.dated, chances[:, :2])
+    return _log_of_shares(counts, signs.dated)
 
 
 def _log_of_shares(counts: NDArray[np.float64], dated: NDArray[np.int_]) -> NDArray[np.float64]:
@@ -123,6 +136,7 @@ def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> ND
     counts = np.stack([np.bincount(method, weights=chances[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
     others = counts[method] - chances[:, :2]
     shares = (others + 0.5) / (counts.sum(axis=0) - chances[:, :2] + 0.5 * max(names, 1))
+    shares[method == 0] = 1.0
     return np.log(np.column_stack([shares, shares.mean(axis=1)]))
 
 

@@ -114,6 +114,11 @@ class Evidence:
         names, which = np.unique(self.method_names(count), return_inverse=True)
         return np.array([bool(words.search(name)) for name in names], dtype=bool)[which]
 
+    def ground_ratio(self, count: int) -> float:
+        """Share of the features with a method that were measured on the ground; 0 where none says its method."""
+        is_said = self.method_names(count) != ""
+        return float(self.measured_on_ground(count)[is_said].mean()) if is_said.any() else 0.0
+
     def small_scale(self, count: int, limits: Limits) -> NDArray[np.bool_]:
         """Whether the source map was too small in scale, ``(count,)``."""
         if self.scale is None:
@@ -173,11 +178,12 @@ def classify(
         _settle(regimes, settled & open_rows, regime, reason, doubt)
         open_rows &= ~settled
     dated, method = evidence.dated(len(geometries)), evidence.method_names(len(geometries))
+    ground = evidence.ground_ratio(len(geometries))
     is_point = shapely.get_dimensions(geometries) == 0
     for kind in (is_point, ~is_point):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            layer = _Alike(geometries[rows], dated[rows], method[rows], base, bool(is_point[rows[0]]))
+            layer = _Alike(geometries[rows], dated[rows], method[rows], ground, base, bool(is_point[rows[0]]))
             _judge_alike(layer, field, limits, regimes, rows)
     return regimes
 
@@ -207,6 +213,7 @@ class _Alike:
     geometries: Geometries
     dated: NDArray[np.int_]
     method: NDArray[np.str_]
+    ground_ratio: float
     base: BaseMaps | None
     are_points: bool
 
@@ -262,9 +269,10 @@ def _origins(
     after_m: NDArray[np.float64],
     shift_m: NDArray[np.float64],
 ) -> Origins:
-    _, method = np.unique(layer.method, return_inverse=True)
+    _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
-    signs = Signs(distance_class(before_m), distance_class(after_m), is_told_apart, layer.dated, method)
+    classes = distance_class(before_m), distance_class(after_m)
+    signs = Signs(*classes, is_told_apart, layer.dated, method[1:], layer.ground_ratio)
     return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, shift_m))
 
 

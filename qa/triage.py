@@ -155,7 +155,7 @@ def triage(
 
 def _reasons(findings: dict[str, NDArray[np.bool_]], regime_reasons: list[list[str]]) -> list[list[str]]:
     found: list[list[str]] = [[] for _ in regime_reasons]
-    for code, mask in findings.items():
+    for code, mask in sorted(findings.items(), key=lambda finding: finding[0] in REMARKS):
         for row in np.flatnonzero(mask):
             found[row].append(code)
     return [

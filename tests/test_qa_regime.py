@@ -157,3 +157,16 @@ def test_every_reason_has_a_sentence(base, western):
     given = {code for codes in judged(geometries, base, captured_on=captured).reasons for code in codes}
     assert given <= set(REASONS)
     assert all(sentence.endswith(".") for sentence in REASONS.values())
+
+
+def test_where_many_were_measured_on_the_ground_an_unsaid_method_is_doubted(base):
+    """A third of them say GPS; those that say nothing may be GPS too, those that say Land-Line are not."""
+    captured = dates(*[BEFORE] * 150)
+    method = np.array(["GPS"] * 50 + ["Land-Line"] * 50 + [""] * 50)
+    said, unsaid = slice(50, 100), slice(100, 150)
+    doubt = judged(free(150), base, captured_on=captured, method=method).wrong_chance_ratio
+    limit = limits_in_force().wrong_chance_ratio
+    assert np.mean(doubt[unsaid] > limit) > 0.8
+    assert np.mean(doubt[said] > limit) < 0.2
+    nobody_gps = judged(free(150), base, captured_on=captured, method=np.where(method == "GPS", "Land-Line", method))
+    assert np.mean(nobody_gps.wrong_chance_ratio[unsaid] > limit) < 0.2
