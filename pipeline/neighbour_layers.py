@@ -18,8 +18,6 @@ from pipeline.wkb_batch import WkbBatch
 from transforms.contract import Points
 from transforms.errors import PostPaiError
 
-MOVING_STRATEGIES = ("shift", "shift_and_reattach")
-
 
 def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
     """The vertices of the other layers that are to move, batch by batch, in National Grid metres.
@@ -27,7 +25,7 @@ def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
     A layer that cannot be read now has no say: its own run tells why.
     """
     for settings in migration.settings.layers:
-        if settings.name != layer_name and settings.strategy in MOVING_STRATEGIES:
+        if settings.name != layer_name and settings.strategy == "shift":
             try:
                 yield from _places(migration, settings)
             except PostPaiError:

@@ -29,8 +29,8 @@ Method = Literal[
 ]
 """How the shift is fitted; ``auto`` chooses by spatially blocked hold-out."""
 
-Strategy = Literal["shift", "shift_and_reattach", "check_only", "leave"]
-"""What is done to a layer."""
+Strategy = Literal["shift", "check_only", "leave"]
+"""What is done to a layer: move what can be proved, only point out what would move, or nothing at all."""
 
 ExportFormat = Literal["gpkg", "tab", "shp", "geojson", "parquet"]
 """A format a corrected layer can be written in; GeoPackage is always written."""

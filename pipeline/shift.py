@@ -54,8 +54,6 @@ SHIFT_REASONS = {
 MOVING_REGIMES = (AFFECTED, UNKNOWN)
 """For these a move is proposed; whether one of ``unknown`` origin takes it is an officer's answer."""
 
-MOVING_STRATEGIES = ("shift", "shift_and_reattach")
-
 _COLUMNS = pa.schema(
     [
         pa.field("pai_row", pa.int64()),
@@ -135,7 +133,7 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     fitted = read_field(migration.field_file)
     digests = _refuse_second_shift(migration, settings, staged)
     regimes = _regimes(migration, settings, staged, fitted)
-    wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy in MOVING_STRATEGIES)
+    wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy == "shift")
     summary = _write_proposal(migration, settings, fitted, regimes, wanted)
     ledger.record_shift(
         migration,
