@@ -18,11 +18,12 @@ from qa.coincidence import CELLS, product_of_margins
 
 OLD, NEW, NEITHER = 0, 1, 2
 
-DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND = 0, 1, 2, 3, 4
+DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND, NOTHING_SAID = 0, 1, 2, 3, 4, 5
 """What is known of the capture.
 
 LISTED: no feature of the layer is dated, but its owners listed it for shifting. MAYBE_GROUND: dated before the new
-map, but in a layer where some features were measured on the ground and this one's method is not said.
+map, but in a layer where some features were measured on the ground and this one's method is not said. NOTHING_SAID:
+neither date nor method; kept apart from the other undated ones, which may differ in origin.
 """
 
 _ROUNDS = 12
@@ -30,7 +31,7 @@ _MARGIN_WEIGHT = 10.0
 _START_WEIGHT = 10.0
 _LEAST_CHANCE = 1e-4
 
-_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0]])
+_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0], [2.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
 
 _UNSAID_RATIO = 1.0 / 3.0
@@ -51,7 +52,7 @@ class Signs:
     is_told_apart
         ``(n,)`` True where the maps differ enough to tell them apart.
     dated
-        ``(n,)`` ``DATED_BEFORE``, ``DATED_AFTER`` or ``UNDATED``.
+        ``(n,)`` one of the kinds above, ``DATED_BEFORE`` to ``NOTHING_SAID``.
     method
         ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
     ground_ratio

@@ -25,6 +25,7 @@ from qa.origin import (
     MISPLACED_CHANCE,
     NEITHER,
     NEW,
+    NOTHING_SAID,
     OLD,
     UNDATED,
     Expected,
@@ -98,9 +99,9 @@ class Evidence:
             return np.full(count, LISTED)
         known = ~np.isnat(self.captured_on)
         later = self.captured_on >= self.new_map_loaded_on
-        unsaid = (self.method_names(count) == "") & self.measured_on_ground(count).any()
-        before = np.where(unsaid, MAYBE_GROUND, DATED_BEFORE)
-        return np.where(known, np.where(later, DATED_AFTER, before), UNDATED)
+        unsaid = self.method_names(count) == ""
+        before = np.where(unsaid & self.measured_on_ground(count).any(), MAYBE_GROUND, DATED_BEFORE)
+        return np.where(known, np.where(later, DATED_AFTER, before), np.where(unsaid, NOTHING_SAID, UNDATED))
 
     def method_names(self, count: int) -> NDArray[np.str_]:
         """The methods in lower case, ``(count,)``, empty where unknown."""
@@ -323,7 +324,7 @@ def _reasons_of(
         "captured_before_new_map": old & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND)),
         "captured_on_new_map": new & (dated == DATED_AFTER),
         "date_contradicted": (old & (dated == DATED_AFTER)) | (new & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND))),
-        "layer_habit": placed & (dated == UNDATED) & silent,
+        "layer_habit": placed & np.isin(dated, (UNDATED, NOTHING_SAID)) & silent,
         "listed_for_shifting": old & (dated == LISTED) & silent,
         "map_did_not_move": (regime == UNAFFECTED) & is_still,
         "looks_misplaced": misplaced,
