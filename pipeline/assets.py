@@ -4,8 +4,6 @@ No stage logic here. A sentence that a user can act on (``PostPaiError``) become
 never retried; an ``OSError`` on the delivery's network drive may pass and is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What starts runs: the jobs, the sensor on ``review/`` and the schedule (there, but off)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
@@ -18,14 +16,12 @@ fit_shift = dg.define_asset_job(
 migrate_layer = dg.define_asset_job(
     "migrate_layer",
     selection=["sources", "shift", "quality", "review", "export", "qa_board"],
-    partitions_def=LAYERS,
     description="Take one layer from its delivery to its corrected form with the fitted shift.",
 )
 
 finish_layer = dg.define_asset_job(
     "finish_layer",
     selection=["review", "export", "qa_board"],
-    partitions_def=LAYERS,
     description="Merge the officers' decisions of one layer and export it. The sensor starts it.",
 )
 

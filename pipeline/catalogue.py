@@ -1,7 +1,5 @@
 """How a migration appears in Dagster: the folder as a resource, its layers as partitions, its team as owner."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import dagster as dg

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.board import Board, board_map
 from pipeline.control import ControlSummary
-from pipeline.control_verdicts import control_reasons
+from pipeline.control_verdicts import CONTROL_REASONS
 from pipeline.export import ExportedLayer, ExportedShift
 from pipeline.fit import FitSummary
 from pipeline.layer_pictures import draw_shift
@@ -55,7 +55,7 @@ def of_control(migration: Migration, summary: ControlSummary) -> Metadata:
     """The control: how much is good, and why the rest is not."""
     return {
         "map": _served_picture(migration, "control", draw_shift(migration)),
-        "reasons": _reason_table(summary.reasons, control_reasons()),
+        "reasons": _reason_table(summary.reasons, CONTROL_REASONS),
         "control_points": summary.read,
         "used": summary.used,
         "suspect": summary.suspect,
