@@ -17,6 +17,7 @@ from .covariance import Covariance, estimate_covariance
 from .errors import ControlError
 from .one_piece import OnePiece
 from .posterior import Posterior
+from .scatter import Scatter
 from .support import Support, count_places
 from .table import Table
 from .tabulated import TOLERANCE_M, Tabulated
@@ -40,9 +41,12 @@ class Kriging(OnePiece):
     ----------
     posterior
         The prediction given control.
+    scatter
+        Where control scatters more than its noise.
     """
 
     posterior: Posterior
+    scatter: Scatter
     support: Support
     noise_m: float
 
@@ -72,15 +76,23 @@ class Kriging(OnePiece):
         covariance = covariance or estimate_covariance([control])
         least_reach_m = REACH_LENGTHS * covariance.length_m if places < FEW else 0.0
         support = Support.around(control.before, least_reach_m)
-        return cls(Posterior.given(control, covariance), support, covariance.noise_m)
+        posterior = Posterior.given(control, covariance)
+        residual = control.shift - posterior.at(control.before)[0]
+        scatter = Scatter.of(control.before, residual, covariance.noise_m)
+        return cls(posterior, scatter, support, covariance.noise_m)
+
+    def at(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
+        """Shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] of the field, noise of control left out."""
+        shift, error_m = self.posterior.at(points)
+        return shift, np.sqrt(error_m**2 + self.scatter.at(points))
 
     def shift_at(self, points: Points) -> Points:
         """New minus old ``(n, 2)`` in metres."""
-        return self.posterior.at(points)[0]
+        return self.at(points)[0]
 
     def error_at(self, points: Points) -> NDArray[np.float64]:
         """Radial standard error ``(n,)`` in metres of the field, noise of control left out."""
-        return self.posterior.at(points)[1]
+        return self.at(points)[1]
 
 
 @dataclass(frozen=True)
@@ -122,5 +134,5 @@ class Collocation(Tabulated):
     @classmethod
     def of_exact(cls, exact: Kriging, tolerance_m: float = TOLERANCE_M) -> Self:
         """The table of an exact prediction, both of whose figures come from one solution."""
-        table = Table.of(exact.posterior.at, exact.covers, exact.support.extent(), tolerance_m)
+        table = Table.of(exact.at, exact.covers, exact.support.extent(), tolerance_m)
         return cls(table, exact.support, exact.noise_m, exact.posterior.covariance)

@@ -22,6 +22,9 @@ SMOOTHNESSES = (0.5, 1.5, 2.5)
 
 BLOCK_SIZE = 400
 MOST_BLOCKS = 6
+MOST_POLISHED = 1000
+"""Control up to here is also looked at whole, which tells more than its parts."""
+
 LEAST_VARIANCE_M2 = 1e-8
 """0.1 mm: control that a trend fits exactly still gets a covariance that can be inverted."""
 
@@ -143,8 +146,11 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     extent = max(float(block.distance_m.max()) for block in blocks)
     spacing = float(np.median([_spacing(block.distance_m) for block in blocks]))
     bounds = (max(spacing / 2, extent * 1e-3, 1e-3), max(10 * extent, 1.0))
-    best = max((_most_likely(blocks, nu, bounds) for nu in SMOOTHNESSES), key=lambda c: c.log_likelihood)
-    return _with_classes(blocks, best)
+    likely = [_most_likely(blocks, smoothness, bounds) for smoothness in SMOOTHNESSES]
+    if sum(len(piece) for piece in pieces) <= MOST_POLISHED:
+        blocks = [_Block.of(piece) for piece in pieces]
+        likely = [_polished(blocks, covariance, bounds) for covariance in likely]
+    return _with_classes(blocks, max(likely, key=lambda covariance: covariance.log_likelihood))
 
 
 def _spacing(distance_m: NDArray[np.float64]) -> float:
@@ -187,20 +193,40 @@ def _compact_rows(points: Points) -> list[NDArray[np.int_]]:
 
 
 def _most_likely(blocks: Sequence[_Block], smoothness: float, bounds: tuple[float, float]) -> Covariance:
+    """The most likely length and noise, searched from the best of a coarse net."""
     low, high = np.log(bounds)
-
-    def at(parameters: NDArray[np.float64]) -> Covariance:
-        length_m, noise_ratio = np.exp(parameters)
-        return _profiled(blocks, Covariance(length_m, smoothness, np.ones(2), noise_ratio))
-
-    def cost(parameters: NDArray[np.float64]) -> float:
-        return -at(parameters).log_likelihood
-
     starts = [(length, noise) for length in np.linspace(low, high, 7)[1:-1] for noise in (-6.0, -2.0, 1.0)]
-    start = min(starts, key=lambda pair: cost(np.array(pair)))
-    limits = [(low, high), (np.log(LEAST_NOISE_RATIO), np.log(1e4))]
-    options = {"xatol": 0.03, "fatol": 0.05, "maxfev": 60}
-    return at(minimize(cost, start, method="Nelder-Mead", bounds=limits, options=options).x)
+    start = max(starts, key=lambda pair: _at(blocks, smoothness, np.array(pair)).log_likelihood)
+    return _climbed(blocks, smoothness, start, bounds, steps=60)
+
+
+def _polished(blocks: Sequence[_Block], covariance: Covariance, bounds: tuple[float, float]) -> Covariance:
+    """The covariance found on parts, taken on to the most likely for the whole."""
+    start = (float(np.log(covariance.length_m)), float(np.log(covariance.noise_ratio)))
+    return _climbed(blocks, covariance.smoothness, start, bounds, steps=30)
+
+
+def _climbed(
+    blocks: Sequence[_Block],
+    smoothness: float,
+    start: tuple[float, float],
+    bounds: tuple[float, float],
+    steps: int,
+) -> Covariance:
+    limits = [tuple(np.log(bounds)), (np.log(LEAST_NOISE_RATIO), np.log(1e4))]
+    found = minimize(
+        lambda parameters: -_at(blocks, smoothness, parameters).log_likelihood,
+        np.clip(start, *np.transpose(limits)),
+        method="Nelder-Mead",
+        bounds=limits,
+        options={"xatol": 0.03, "fatol": 0.05, "maxfev": steps},
+    )
+    return _at(blocks, smoothness, found.x)
+
+
+def _at(blocks: Sequence[_Block], smoothness: float, parameters: NDArray[np.float64]) -> Covariance:
+    length_m, noise_ratio = np.exp(parameters).tolist()
+    return _profiled(blocks, Covariance(length_m, smoothness, np.ones(2), noise_ratio))
 
 
 def _profiled(blocks: Sequence[_Block], covariance: Covariance) -> Covariance:
