@@ -52,7 +52,9 @@ class TurningField(BendingField):
 
     def in_piece(self, points, piece):
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        return points @ np.array([[cos, sin], [-sin, cos]]) + [3.0, -2.0]
+        # Axis by axis: the last bits of a matrix product depend on the other rows.
+        east, north = points[:, 0], points[:, 1]
+        return np.stack([cos * east - sin * north + 3.0, sin * east + cos * north - 2.0], axis=1)
 
 
 def wkb_array(geometries) -> pa.Array:
@@ -126,7 +128,7 @@ def _random_geometry(random: np.random.Generator) -> shapely.Geometry | None:
 
 
 def _body(kind: str, mark: str, random: np.random.Generator) -> str:
-    rows = random.uniform(-1e6, 1e6, ({"POINT": 1, "LINESTRING": 4, "POLYGON": 5}[kind], 2 + len(mark.strip())))
+    rows = random.uniform(-3000, 3000, ({"POINT": 1, "LINESTRING": 4, "POLYGON": 5}[kind], 2 + len(mark.strip())))
     rows = np.concatenate([rows, rows[:1]]) if kind == "POLYGON" else rows
     text = "(" + ", ".join(" ".join(map(repr, row.tolist())) for row in rows) + ")"
     return f"({text})" if kind == "POLYGON" else text

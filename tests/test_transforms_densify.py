@@ -154,7 +154,7 @@ def test_distinct_rows_stand_for_every_place(chosen):
 
 def test_a_rigid_motion_is_recovered_from_groups_of_members_with_references_of_their_own():
     random = np.random.default_rng(3)
-    places = random.uniform(0, 40, (60, 2)) + [400_000.0, 300_000.0]
+    places = random.uniform([4e5, 3e5], [4e5 + 40, 3e5 + 40], (60, 2))
     images = TurningField(angle=0.01)(places)
     member = np.sort(random.integers(0, 6, 60))
     motion = Moments.of(member, 6, places, images).grouped(np.zeros(6, int), 1).fit()

@@ -20,6 +20,9 @@ SPACING_M = 25.0
 LARGEST_STRAIN = 0.01
 """No sound field stretches more (2 % of area); so a segment up to 2 * tolerance / 0.01 long needs no look."""
 
+MOST_FIRST_LOOKS = 4096
+"""No map has an edge over 100 km; a wild coordinate must not fill the memory."""
+
 _SEEN_SHARE = 0.25
 """Share of the tolerance within which the field between two looks counts as straight."""
 
@@ -166,7 +169,7 @@ def _looks(image: Image, a: Points, b: Points, image_a: Points, image_b: Points,
 
 
 def _first_looks(image: Image, a: Points, b: Points, length: NDArray[np.float64], ends: _Samples) -> _Samples:
-    parts = np.ceil(length / SPACING_M).astype(np.int64).clip(min=1)
+    parts = np.clip(np.ceil(length / SPACING_M), 1, MOST_FIRST_LOOKS).astype(np.int64)
     segment = np.repeat(np.arange(len(a)), parts - 1)
     number = np.arange(len(segment)) - np.repeat(np.cumsum(parts - 1) - (parts - 1), parts - 1) + 1
     return _joined([ends, _look(image, a, b, segment, number / parts[segment])]).sorted()
