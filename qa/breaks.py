@@ -86,7 +86,7 @@ def thinned(rows: Ints, seed: int) -> Ints:
 
 def usable_rows(control: Control) -> Mask:
     """Rows ``(n,)`` that are finite, not wild, and the first at their place."""
-    usable: Mask = np.isfinite(np.hstack([control.before, control.shift])).all(axis=1)
+    usable = np.asarray(np.isfinite(np.hstack([control.before, control.shift])).all(axis=1))
     if usable.any():
         usable[usable] = ~_is_wild(control.shift[usable])
         _, first = np.unique(control.before[usable], axis=0, return_index=True)

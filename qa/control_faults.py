@@ -30,7 +30,7 @@ REVERSED_SHARE = 0.4
 
 def is_not_finite(control: Control) -> Mask:
     """Rows with a missing or infinite coordinate."""
-    return ~np.isfinite(np.hstack([control.before, control.after])).all(axis=1)
+    return np.asarray(~np.isfinite(np.hstack([control.before, control.after])).all(axis=1))
 
 
 def length_m(control: Control) -> Floats:
@@ -64,7 +64,11 @@ def _share(mask: Mask, file: Ints) -> Floats:
 def place_number(places: Points) -> Ints:
     """The same number for rows at the same place (to the centimetre), ``(n,)``."""
     rounded = np.round(np.nan_to_num(places) * 100.0).astype(np.int64)
-    return np.unique(rounded, axis=0, return_inverse=True)[1].ravel()
+    order = np.lexsort(rounded.T)
+    steps = np.append(False, (np.diff(rounded[order], axis=0) != 0).any(axis=1))[: len(order)]
+    number = np.empty(len(places), dtype=int)
+    number[order] = np.cumsum(steps)
+    return number
 
 
 def repeats_earlier_row(control: Control) -> Mask:

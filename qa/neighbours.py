@@ -76,7 +76,7 @@ def _planes(places: Points, rows: Ints, points: Points, shift: Points, weight: F
     return coefficients[:, 0], leverage, coefficients[:, 1:] / reach[:, :, None]
 
 
-def _robust_solve(design: Floats, target: Floats, nearness: Floats, rounds: int = 6) -> tuple[Floats, Floats]:
+def _robust_solve(design: Floats, target: Floats, nearness: Floats, rounds: int = 5) -> tuple[Floats, Floats]:
     weight = nearness
     for _ in range(rounds):
         inverse, coefficients = _weighted_solve(design, target, weight)
@@ -85,7 +85,7 @@ def _robust_solve(design: Floats, target: Floats, nearness: Floats, rounds: int 
         scale = _row_median(miss) / RAYLEIGH_MEDIAN
         weight = nearness / (1.0 + np.nan_to_num(miss / (2.0 * scale[:, None])) ** 2) ** 2
     spread = np.einsum("ni,nki,nk->nk", inverse[:, 0], design, weight)
-    return coefficients, (spread**2).sum(axis=1)
+    return coefficients, np.asarray((spread**2).sum(axis=1))
 
 
 def _row_median(miss: Floats) -> Floats:
@@ -101,7 +101,7 @@ def _weighted_solve(design: Floats, target: Floats, weight: Floats) -> tuple[Flo
     # A slight pull of the slopes towards zero keeps collinear and tiny neighbourhoods solvable.
     normal[:, [1, 2], [1, 2]] += 0.02 * weight.sum(axis=1)[:, None]
     normal[:, [0, 1, 2], [0, 1, 2]] += 1e-9
-    inverse = np.linalg.inv(normal)
+    inverse: Floats = np.linalg.inv(normal)
     return inverse, inverse @ (np.swapaxes(weighted, 1, 2) @ target)
 
 
@@ -111,7 +111,7 @@ def nearest_others(points: Points, count: int) -> Ints:
     have = min(count + 1, len(points))
     if have < 2:
         return rows
-    found = cKDTree(points).query(points, have)[1]
+    found = cKDTree(points).query(points, have, workers=-1)[1]
     # Of points at one place the tree may name a twin first: take the row itself out wherever it stands.
     own = found == np.arange(len(points))[:, None]
     own[~own.any(axis=1), -1] = True

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from qa.control_faults import place_number
 from qa.neighbours import RAYLEIGH_MEDIAN, local_planes, local_scale, nearest_others, usual_scale
@@ -49,7 +48,7 @@ class Residuals:
         return np.hypot(*self.vector.T)
 
 
-def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int = 3) -> Residuals:
+def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int = 2) -> Residuals:
     """Residual of every point against trusted neighbours in its own piece.
 
     Where a break runs between the nearest neighbours the piece across it is asked as well and the better
@@ -78,22 +77,24 @@ def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int =
 
 
 def _iterated(control: Control, weight: Floats, own: Ints, across: Ints, nearest: Ints, rounds: int) -> Residuals:
-    rows = _neighbours(control.before, weight > 0, own, own)
-    edge = np.flatnonzero(across != own)
+    place = place_number(control.before)
+    speaking = np.where(weight[nearest] > 0, nearest, -1)
+    speaking[place[nearest] == place[:, None]] = -1
+    everyone, edge = np.arange(len(own)), np.flatnonzero(across != own)
+    rows = _of_piece(speaking, own, own)
     for _ in range(rounds):
-        residual, leverage = _against(control, weight, np.arange(len(own)), rows)
+        residual, leverage = _against(control, weight, everyone, rows)
         noise_m = _noise(control, residual / np.sqrt(1.0 + leverage)[:, None], nearest)
         standardised = np.hypot(*residual.T) / (noise_m * np.sqrt(1.0 + leverage))
         trusted = weight * ~(standardised > OUTLIER)
         if (trusted == weight).all():
             break
         weight = trusted
-    if len(edge):
-        beyond = _neighbours(control.before, weight > 0, own, across)[edge]
-        other, leverage = _against(control, weight, edge, beyond)
-        measure = np.hypot(*other.T) / (noise_m[edge] * np.sqrt(1.0 + leverage))
-        better = measure < standardised[edge]
-        residual[edge[better]], standardised[edge[better]] = other[better], measure[better]
+    beyond = _of_piece(speaking[edge], own, across[edge])
+    other, leverage = _against(control, weight, edge, beyond)
+    measure = np.hypot(*other.T) / (noise_m[edge] * np.sqrt(1.0 + leverage))
+    better = measure < standardised[edge]
+    residual[edge[better]], standardised[edge[better]] = other[better], measure[better]
     return Residuals(residual, standardised)
 
 
@@ -114,20 +115,14 @@ def _against(control: Control, weight: Floats, asked: Ints, rows: Ints) -> tuple
     return residual, planes.leverage
 
 
-def _neighbours(points: Points, speaks: Mask, own: Ints, wanted: Ints) -> Ints:
-    """Rows ``(n, NEIGHBOURS)`` of the nearest that speak, lie in the ``wanted`` piece and elsewhere than the point."""
-    members = np.flatnonzero(speaks)
-    rows = np.full((len(points), NEIGHBOURS), -1)
-    if len(members) == 0:
-        return rows
-    have = min(CANDIDATES, len(members))
-    found = members[cKDTree(points[members]).query(points, np.arange(1, have + 1), workers=-1)[1]]
-    place = place_number(points)
-    allowed = (own[found] == wanted[:, None]) & (place[found] != place[:, None])
-    order = np.argsort(~allowed, axis=1, kind="stable")[:, :NEIGHBOURS]
-    chosen = np.where(np.take_along_axis(allowed, order, 1), np.take_along_axis(found, order, 1), -1)
-    rows[:, : chosen.shape[1]] = chosen
-    return rows
+def _of_piece(rows: Ints, own: Ints, wanted: Ints) -> Ints:
+    """The first ``NEIGHBOURS`` of each row that lie in the ``wanted`` piece, ``(m, NEIGHBOURS)``; else -1."""
+    allowed = (rows >= 0) & (own[rows] == wanted[:, None])
+    rank = np.cumsum(allowed, axis=1) - 1
+    chosen = np.full((len(rows), NEIGHBOURS), -1)
+    row, column = np.nonzero(allowed & (rank < NEIGHBOURS))
+    chosen[row, rank[row, column]] = rows[row, column]
+    return chosen
 
 
 def _noise(control: Control, residual: Points, nearest: Ints) -> Floats:

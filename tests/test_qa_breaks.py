@@ -11,6 +11,7 @@ from transforms.contract import Control
 
 SQUARE = np.array([[0.0, 0.0], [1000.0, 0.0], [1000.0, 1000.0], [0.0, 1000.0], [0.0, 0.0]])
 BENT = np.array([[500.0, 0.0], [520.0, 600.0], [500.0, 1000.0]])
+FAR = np.array([400_000.0, 300_000.0])
 EXTENT = (-200.0, -200.0, 1200.0, 1200.0)
 
 
@@ -20,7 +21,7 @@ def two_sheets(count: int, noise_m: float, jump_m: float, seed: int = 0, side_m:
     before = rng.uniform(0.0, side_m, (count, 2))
     slope = 1e-3 * before @ np.array([[0.4, -0.3], [0.2, 0.5]])
     jump = np.where(is_east(before, side_m)[:, None], [0.8 * jump_m, -0.6 * jump_m], 0.0)
-    return Control(before, before + [1.0, -2.0] + slope + jump + rng.normal(0.0, noise_m, before.shape))
+    return Control(before, before + np.array([1.0, -2.0]) + slope + jump + rng.normal(0.0, noise_m, before.shape))
 
 
 def is_east(points: np.ndarray, side_m: float = 3000.0) -> np.ndarray:
@@ -131,6 +132,6 @@ def test_small_or_collinear_control_has_no_breaks(count: int) -> None:
 def test_the_search_does_not_depend_on_where_the_origin_lies() -> None:
     """The same control moved by hundreds of kilometres has the same pieces."""
     control = two_sheets(400, 0.15, 1.5)
-    far = Control(control.before + [400_000.0, 300_000.0], control.after + [400_000.0, 300_000.0])
+    far = Control(control.before + FAR, control.after + FAR)
     here, there = find_breaks(control), find_breaks(far)
     assert (here.piece(control.before) == there.piece(far.before)).mean() > 0.99

@@ -94,8 +94,8 @@ def test_a_lost_digit_and_missing_numbers_are_rejected() -> None:
 def test_of_two_targets_the_worse_is_rejected() -> None:
     """One old place with two new ones keeps the one its neighbours support, in either direction."""
     control, file, _ = tiled(800)
-    before = np.concatenate([control.before, control.before[:2], control.before[4:5] + [2.5, 0.0]])
-    after = np.concatenate([control.after, control.after[:2] + [2.0, 1.0], control.after[4:5]])
+    before = np.concatenate([control.before, control.before[:2], control.before[4:5] + np.array([2.5, 0.0])])
+    after = np.concatenate([control.after, control.after[:2] + np.array([2.0, 1.0]), control.after[4:5]])
     result = judged(before, after, np.concatenate([file, file[[0, 1, 4]]]))
     assert (result.verdict[-3:] == "rejected").all()
     assert "two_targets" in result.reasons[-2]
