@@ -27,13 +27,13 @@ import shapely
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.field_file import read_field, write_field  # noqa: E402
-from pipeline.fitted import Fitted, control_sha256  # noqa: E402
-from qa.coverage import area_between, edge_error_m  # noqa: E402
-from transforms.breaks import Breaks  # noqa: E402
-from transforms.contract import Control, Points  # noqa: E402
-from transforms.tabulated import Tabulated  # noqa: E402
-from transforms.thin_plate import ThinPlate  # noqa: E402
+from pipeline.field_file import read_field, write_field
+from pipeline.fitted import Fitted, control_sha256
+from qa.coverage import area_between, edge_error_m
+from transforms.breaks import Breaks
+from transforms.contract import Control, Points
+from transforms.tabulated import Tabulated
+from transforms.triangulated import Triangulated
 
 CORNER = np.array([400_000.0, 320_000.0])
 CELL_M = 45.0
@@ -127,7 +127,9 @@ class _Bench:
         polygons = coverage_with_roads(int(20_000 * self.scale))
         write_layer(source, shapely.to_wkb(polygons))
         path = self.folder / "breaks.field"
-        extent = np.array([np.array(shapely.total_bounds(polygons)[:2]) - 300, shapely.total_bounds(polygons)[2:]]) + 0.0
+        extent = (
+            np.array([np.array(shapely.total_bounds(polygons)[:2]) - 300, shapely.total_bounds(polygons)[2:]]) + 0.0
+        )
         extent[1] += 300
         write_field(path, fitted_with_breaks(extent))
         title(f"Coverage of {len(polygons)} polygons with hanging nodes and long segments, bending field with breaks")
@@ -214,11 +216,7 @@ def smooth_control(count: int, extent: Points) -> Control:
 
 
 def fitted(control: Control) -> Fitted:
-    if len(control) > 5000:
-        from transforms.triangulated import Triangulated
-
-        return _as_fitted(control, (Tabulated.of(Triangulated.fit(control)),), Breaks.none())
-    return _as_fitted(control, (Tabulated.of(ThinPlate.fit(control)),), Breaks.none())
+    return _as_fitted(control, (Tabulated.of(Triangulated.fit(control)),), Breaks.none())
 
 
 def fitted_with_breaks(extent: Points) -> Fitted:
@@ -234,7 +232,7 @@ def fitted_with_breaks(extent: Points) -> Fitted:
     pieces = []
     for number in range(breaks.count):
         jump = np.array([0.3, 0.1]) * (number % 2)
-        pieces.append(Tabulated.of(ThinPlate.fit(Control(control.before, control.after + jump))))
+        pieces.append(Tabulated.of(Triangulated.fit(Control(control.before, control.after + jump))))
     assert set(np.unique(piece)) <= set(range(breaks.count))
     return _as_fitted(control, tuple(pieces), breaks)
 
@@ -243,7 +241,7 @@ def _as_fitted(control: Control, pieces: tuple[Tabulated, ...], breaks: Breaks) 
     return Fitted(
         pieces=pieces,
         breaks=breaks,
-        method="thin-plate",
+        method="triangulated",
         control_sha256=control_sha256(control),
         control_count=len(control),
         scores=(),

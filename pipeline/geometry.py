@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,6 @@ BAD_COORDINATES = "bad_coordinates"
 GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
 
-Value = TypeVar("Value", bound=NDArray[Any])
 Blocks = NDArray[np.str_]
 Rigidly = Callable[[Integers, Points, Points], Points]
 """Feature of each vertex, its place and its image in the field -> the image when features move rigidly."""
@@ -226,7 +225,7 @@ class _Move:
         self._block(batch.feature[~np.isfinite(batch.place).all(axis=1)], BAD_COORDINATES)
         self._block(np.bincount(batch.feature, minlength=len(batch)) == 0, NO_GEOMETRY)
 
-    def _at_vertices(self, measure: Callable[[Points], Value]) -> Value:
+    def _at_vertices(self, measure: Callable[[Points], NDArray[Any]]) -> NDArray[Any]:
         """``measure`` at every vertex, asked once for each place."""
         return measure(self.batch.place[self._rows])[self._number]
 

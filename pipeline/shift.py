@@ -138,7 +138,8 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     ledger.record_shift(
         migration,
         layer_name,
-        **digests,
+        source_digest=digests["source_digest"],
+        geometry_digest=digests["geometry_digest"],
         control_digest=fitted.control_sha256,
         field_digest=sha256(migration.field_file),
         run_id=run_id,

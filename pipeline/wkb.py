@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +104,7 @@ class Runs:
 
     def take(self, rows: NDArray[np.int_] | NDArray[np.bool_]) -> Runs:
         """Some of the runs, in that order; ``trouble`` stays whole."""
-        columns = [getattr(self, name)[rows] for name in _COLUMNS]
-        return Runs(*columns, trouble=self.trouble)
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
 
 _COLUMNS = ("feature", "kind", "start", "count", "dimensions", "count_byte", "header", "big_endian")
@@ -146,7 +146,7 @@ def find_runs(data: Bytes, offsets: Integers) -> Runs:
     trouble = np.zeros(len(offsets) - 1, dtype=np.int64)
     together, alone = _walk_together(data, offsets)
     rows: list[_Row] = []
-    buffer = memoryview(data)
+    buffer = memoryview(data.data)
     for feature in alone.tolist():
         begin, end = int(offsets[feature]), int(offsets[feature + 1])
         found, trouble[feature] = _walk_alone(buffer, feature, begin, end)
@@ -154,8 +154,8 @@ def find_runs(data: Bytes, offsets: Integers) -> Runs:
     columns = np.array(rows, dtype=np.int64).reshape(-1, len(_COLUMNS)).T
     joined = [np.concatenate(pair) for pair in zip(together, columns, strict=True)]
     order = np.argsort(joined[_COLUMNS.index("start")], kind="stable")
-    *integers, big_endian = (column[order] for column in joined)
-    return Runs(*integers, big_endian=big_endian.astype(bool), trouble=trouble)
+    feature, kind, start, count, dimensions, count_byte, header, big_endian = (column[order] for column in joined)
+    return Runs(feature, kind, start, count, dimensions, count_byte, header, big_endian.astype(bool), trouble)
 
 
 # One by one: the whole grammar.
@@ -230,7 +230,7 @@ def _read_header(buffer: memoryview, at: int) -> tuple[str, Base, int, int]:
 # All at once: little-endian ISO (or plain 2-D) points, lines, polygons and their multis.
 
 
-def unaligned(data: Bytes, dtype: str) -> NDArray[np.generic]:
+def unaligned(data: Bytes, dtype: str) -> NDArray[Any]:
     """``data`` seen as numbers that begin at any byte: element ``i`` is the number at byte ``i``."""
     kind = np.dtype(dtype)
     size = max(len(data) - kind.itemsize + 1, 0)
@@ -265,7 +265,7 @@ class _Company:
         self.header = self.at.copy()
         self._enter_multis()
 
-    def steps(self) -> Iterator[list[Integers]]:
+    def steps(self) -> Iterator[list[NDArray[Any]]]:
         """One run of each feature under way, until all are through or the company has walked far enough."""
         for _ in range(_STEPS_TOGETHER):
             self._enter_parts()
@@ -322,7 +322,7 @@ class _Company:
         self.finished[self.feature[through & (self.at == self.end)]] = True
         self._keep(~through)
 
-    def _run(self) -> list[Integers]:
+    def _run(self) -> list[NDArray[Any]]:
         base = self.part_code % 1000
         point = base == Base.POINT
         self._keep(point | (self.at + 4 <= self.end))
@@ -335,5 +335,5 @@ class _Company:
         self.rings -= 1
         run = [self.feature, base - 1, start, count, dimensions, np.where(point, -1, self.at), self.header]
         run = [column.copy() for column in run] + [np.zeros(len(self.at), dtype=np.int64)]
-        self.at = start + 8 * dimensions * count
+        self.at = (start + 8 * dimensions * count).astype(np.int64)
         return run

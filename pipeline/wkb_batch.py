@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -166,7 +167,7 @@ def _without_empty_points(data: Bytes, runs: Runs) -> Runs:
     return runs.take(np.delete(np.arange(len(runs)), empty)) if len(empty) else runs
 
 
-def _read(data: Bytes, byte: Integers, big: NDArray[np.bool_] | None, kind: str = "c16") -> NDArray[np.generic]:
+def _read(data: Bytes, byte: Integers, big: NDArray[np.bool_] | None, kind: str = "c16") -> NDArray[Any]:
     values = unaligned(data, "<" + kind)[byte]
     if big is not None and big.any():
         values[big] = unaligned(data, ">" + kind)[byte[big]]
@@ -177,7 +178,7 @@ def _write(data: Bytes, byte: Integers, place: Points, big: NDArray[np.bool_] | 
     _put(data, byte, np.ascontiguousarray(place).view(np.complex128).ravel(), big)
 
 
-def _put(data: Bytes, byte: Integers, values: NDArray[np.generic], big: NDArray[np.bool_] | None) -> None:
+def _put(data: Bytes, byte: Integers, values: NDArray[Any], big: NDArray[np.bool_] | None) -> None:
     unaligned(data, "<" + values.dtype.str[1:])[byte] = values
     if big is not None and big.any():
         unaligned(data, ">" + values.dtype.str[1:])[byte[big]] = values[big]

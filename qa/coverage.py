@@ -45,13 +45,14 @@ def fit_of(polygons: Geometries) -> Fit:
     polygons
         ``(n,)`` polygons or multipolygons; None, empty and other geometries take no part.
     """
-    area = np.where(shapely.get_dimensions(polygons) == 2, polygons, None)
+    area = polygons.copy()
+    area[shapely.get_dimensions(polygons) != 2] = None
     tree = shapely.STRtree(area)
     left, right = tree.query(area, predicate="intersects")
     pair = left != right
     left, right = left[pair], right[pair]
     shared = shapely.area(shapely.intersection(area[left], area[right]))
-    return Fit(np.bincount(left, weights=shared, minlength=len(polygons)), _enclosed_gaps(area))
+    return Fit(np.bincount(left, weights=shared, minlength=len(polygons)).astype(float), _enclosed_gaps(area))
 
 
 def _enclosed_gaps(area: Geometries) -> float:

@@ -277,7 +277,7 @@ def test_a_vertex_of_another_layer_on_an_edge_keeps_both_layers_together(tmp_pat
     plot = shapely.box(400_000, 300_000, 400_400, 300_400)
     node = np.array([400_000.0, 300_123.0])
     stage(migration, "plots", np.array([plot]))
-    stage(migration, "edges", np.array([shapely.LineString([node, node + [-50, 0]])]))
+    stage(migration, "edges", np.array([shapely.LineString([node, node - np.array([50, 0])])]))
     moved = [_proposal(migration, layer) for layer in ("plots", "edges")]
     assert shapely.get_coordinates(moved[1])[0].tolist() in shapely.get_coordinates(moved[0]).tolist()
 

@@ -82,7 +82,7 @@ def stays_arc(
         to_centre = np.abs(np.hypot(*(exact - new.centre[arc]).T) - new.radius_m[arc])
     to_line = _distance_to_line(exact, moved[0][arc], moved[2][arc])
     gap = np.where(np.isinf(new.radius_m[arc]), to_line, to_centre)
-    return ~(~(gap <= tolerance_m)).reshape(count, LOOKS).any(axis=1)
+    return np.asarray((gap <= tolerance_m).reshape(count, LOOKS).all(axis=1))
 
 
 def chords(

@@ -106,6 +106,6 @@ def _cross(p: Points, q: Points) -> NDArray[np.float64]:
 
 def _sums(group: Integers, groups: int, *values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     def total(column: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(group, weights=column, minlength=groups)
+        return np.bincount(group, weights=column, minlength=groups).astype(float)
 
     return [total(v) if v.ndim == 1 else np.stack([total(v[:, 0]), total(v[:, 1])], axis=1) for v in values]
