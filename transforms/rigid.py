@@ -82,7 +82,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Rigid:
-    """Rigid motions: turn by ``angle`` [rad] about ``middle``, which goes to ``image``; ``misfit_m`` is the RMS left."""
+    """Motions: turn by ``angle`` [rad] about ``middle``, which goes to ``image``; ``misfit_m`` is the RMS left over."""
 
     middle: Points
     image: Points

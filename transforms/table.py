@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, map_coordinates
-from scipy.stats import qmc
 
 from .contract import Points
 
@@ -123,6 +122,9 @@ def _nodes(origin: NDArray[np.float64], spacing_m: float, rows: int, columns: in
 
 def _sample(covers: Callable[[Points], NDArray[np.bool_]], extent: NDArray[np.float64]) -> Points:
     """Places spread evenly over what is covered; the same whenever the extent is."""
+    # Here, because scipy.stats takes half a second to load and a table that is only read needs none of it.
+    from scipy.stats import qmc
+
     spread = qmc.Halton(2, scramble=False).random(20 * SAMPLES)
     places = extent[:2] + spread * (extent[2:] - extent[:2])
     return places[covers(places)][:SAMPLES]
