@@ -95,6 +95,8 @@ def survey_layer(
             kept_bytes += batch.nbytes
             if kept_bytes <= MOST_KEPT_BYTES:
                 kept.append(batch)
+            else:
+                kept.clear()
         for places in others:
             finder.add_places(places)
         nodes = finder.find(executor)
