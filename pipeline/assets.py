@@ -34,7 +34,7 @@ def _plain_failure() -> Iterator[None]:
 
 @dg.asset(
     partitions_def=LAYERS,
-    group_name="a_sources",
+    group_name="1_sources",
     kinds={"gdal", "parquet"},
     owners=OWNERS,
     description=descriptions.SOURCES,
@@ -53,7 +53,7 @@ def sources(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Ma
 
 
 @dg.asset(
-    group_name="b_shift_field",
+    group_name="2_shift_field",
     kinds={"scipy", "csv"},
     owners=OWNERS,
     description=descriptions.CONTROL,
@@ -71,7 +71,7 @@ def control(folder: MigrationFolder) -> dg.MaterializeResult:
 
 @dg.asset(
     deps=[control],
-    group_name="b_shift_field",
+    group_name="2_shift_field",
     kinds={"scipy", "numpy"},
     owners=OWNERS,
     description=descriptions.FIT,
@@ -88,7 +88,7 @@ def fit(folder: MigrationFolder) -> dg.MaterializeResult:
 
 @dg.asset(
     deps=[fit],
-    group_name="f_export",
+    group_name="6_export",
     kinds={"proj", "geotiff"},
     owners=OWNERS,
     description=descriptions.SHIFT_EXPORT,
@@ -105,7 +105,7 @@ def shift_export(folder: MigrationFolder) -> dg.MaterializeResult:
 @dg.asset(
     deps=[sources, fit],
     partitions_def=LAYERS,
-    group_name="c_shift",
+    group_name="3_shift",
     kinds={"shapely", "parquet"},
     owners=OWNERS,
     description=descriptions.SHIFT,
@@ -126,7 +126,7 @@ def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mate
 @dg.asset(
     deps=[shift],
     partitions_def=LAYERS,
-    group_name="d_quality",
+    group_name="4_quality",
     kinds={"shapely", "parquet"},
     owners=OWNERS,
     description=descriptions.QUALITY,
@@ -147,7 +147,7 @@ def quality(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Ma
 officer_fixes = dg.AssetSpec(
     "officer_fixes",
     partitions_def=LAYERS,
-    group_name="e_review",
+    group_name="5_review",
     kinds={"geopackage", "qgis"},
     owners=OWNERS,
     description=descriptions.OFFICER_FIXES,
@@ -157,7 +157,7 @@ officer_fixes = dg.AssetSpec(
 @dg.asset(
     deps=[quality, officer_fixes],
     partitions_def=LAYERS,
-    group_name="e_review",
+    group_name="5_review",
     kinds={"geopackage", "qgis"},
     owners=OWNERS,
     description=descriptions.REVIEW,
@@ -177,7 +177,7 @@ def review(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
 @dg.asset(
     deps=[review],
     partitions_def=LAYERS,
-    group_name="f_export",
+    group_name="6_export",
     kinds={"geopackage", "html"},
     owners=OWNERS,
     description=descriptions.EXPORT,
@@ -189,12 +189,12 @@ def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
     migration = folder.open()
     with _plain_failure():
         exported = export_layer(migration, context.partition_key, _run(context))
-    return dg.MaterializeResult(metadata=views.of_export(migration, exported), check_results=checks.of_export(exported))
+    return dg.MaterializeResult(metadata=views.o6_export(migration, exported), check_results=checks.o6_export(exported))
 
 
 @dg.asset(
     deps=[export],
-    group_name="f_export",
+    group_name="6_export",
     kinds={"html"},
     owners=OWNERS,
     description=descriptions.QA_BOARD,

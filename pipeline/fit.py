@@ -22,6 +22,7 @@ from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration, whole_file
 from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks
+from qa.distortion import folds
 from qa.methods import STIFF, SmoothFit, exact_methods, regions, sound, tabulated
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points, ShiftField
@@ -54,11 +55,14 @@ class FitSummary:
     calibration: float
     table_tolerance_m: float
     scores: tuple[Score, ...]
+    folds: int
     sentence: str
 
 
 def fit_field(migration: Migration) -> FitSummary:
     """Fit the shift to the control of a migration whose verdict is ``used``, and write it with its hold-out table.
+
+    A field that folds the map is not written, and an earlier one is removed: nothing may be moved with it.
 
     Raises
     ------
@@ -70,9 +74,13 @@ def fit_field(migration: Migration) -> FitSummary:
     lines = migration.settings.control.breaks
     breaks = _given_breaks(migration.source(lines), control.before) if lines else None
     fitted = fit_control(control, method=migration.settings.fit.method, breaks=breaks)
-    write_field(migration.field_file, fitted)
+    fold_count = len(folds(fitted.field, control.before))
+    if fold_count:
+        migration.field_file.unlink(missing_ok=True)  # so that no later run moves anything with a folded field
+    else:
+        write_field(migration.field_file, fitted)
     _write_scores(migration.holdout_report, fitted.scores)
-    return summarise(fitted)
+    return summarise(fitted, fold_count)
 
 
 def fit_files(
@@ -148,8 +156,8 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     )
 
 
-def summarise(fitted: Fitted) -> FitSummary:
-    """The numbers of a fitted shift."""
+def summarise(fitted: Fitted, fold_count: int) -> FitSummary:
+    """The numbers of a fitted shift, and at how many control points it folds the map."""
     return FitSummary(
         method=fitted.method,
         control_count=fitted.control_count,
@@ -159,6 +167,7 @@ def summarise(fitted: Fitted) -> FitSummary:
         calibration=fitted.calibration,
         table_tolerance_m=fitted.tolerance_m,
         scores=fitted.scores,
+        folds=fold_count,
         sentence=fitted.sentence,
     )
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline.instance import MIGRATION_VARIABLE, enter_instance, fail_abandoned_runs
+from pipeline.instance import MIGRATION_VARIABLE, PROJECT_DIR, enter_instance, fail_abandoned_runs
 from pipeline.storage import Migration
 from transforms.errors import SettingsError
 
-_DEFINITIONS = ["-m", "pipeline.definitions"]
 _STOP_SECONDS = 20
 
 
@@ -34,8 +33,9 @@ def serve(root: Path, *, port: int, allow_hosts: list[str]) -> None:
     with dg.DagsterInstance.get() as instance:
         fail_abandoned_runs(instance)
     environment = _environment(migration, allow_hosts)
-    server = [sys.executable, "-m", "pipeline.webserver", "--host", "127.0.0.1", "--port", str(port), *_DEFINITIONS]
-    daemon = [sys.executable, "-m", "dagster._daemon", "run", *_DEFINITIONS]
+    workspace = ["--workspace", str(PROJECT_DIR / "workspace.yaml")]
+    server = [sys.executable, "-m", "pipeline.webserver", "--host", "127.0.0.1", "--port", str(port), *workspace]
+    daemon = [sys.executable, "-m", "dagster._daemon", "run", *workspace]
     print(f"Post-PAI: {migration.settings.title}\nOpen http://127.0.0.1:{port} (Ctrl+C stops it).", flush=True)
     _run_together([server, daemon], environment)
 
