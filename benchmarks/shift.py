@@ -116,6 +116,8 @@ class _Bench:
     def control_counts(self) -> None:
         title("Seconds per million vertices against control points (goal: at most 1.5 times)")
         places = np.random.default_rng(4).uniform(*self.extent, (1_000_000, 2))
+        # In strips, as the features of a layer lie in a file; places at random would time the processor's cache.
+        places = places[np.lexsort((places[:, 0], places[:, 1] // 100))]
         for count in (100, 2000, 100_000):
             field = read_field(self.write_field(f"{count}.field", count)).field
             began = time.perf_counter()
