@@ -20,11 +20,11 @@ from transforms.contract import Points
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
-STIFFNESS_MODULUS = 1000.0
+STIFFNESS_MODULUS = 3000.0
 """Bending stiffness in spacings of control times nats: a bow of a tenth of a spacing over ten spacings, about
 10 m over a kilometre, costs about one nat, what one vague control point says."""
 
-KINK = 4.0
+KINK = 2.0
 """Nats of bending at one node from which the line rather breaks there than bends: sheets have corners."""
 
 LARGEST_EVIDENCE = 8.0

@@ -101,7 +101,7 @@ def _weighted_solve(design: Floats, target: Floats, weight: Floats) -> tuple[Flo
     # A slight pull of the slopes towards zero keeps collinear and tiny neighbourhoods solvable.
     normal[:, [1, 2], [1, 2]] += 0.02 * weight.sum(axis=1)[:, None]
     normal[:, [0, 1, 2], [0, 1, 2]] += 1e-9
-    inverse: Floats = np.linalg.inv(normal)
+    inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     return inverse, inverse @ (np.swapaxes(weighted, 1, 2) @ target)
 
 
