@@ -96,9 +96,8 @@ def _step(borders: Borders, evidence: Evidence, softness_m: float, may_kink: boo
     slope, curvature = _pressure(stand, evidence.for_left(stand, borders), softness_m)
     lever = _levers(borders, stand)
     stiffness = _stiffness(borders, may_kink)
-    # The small identity keeps nodes that nothing holds where they are.
     system = stiffness + lever.T @ sparse.diags(curvature) @ lever
-    system = system + sparse.identity(system.shape[0]) * (1e-3 / borders.step_m**2)
+    system = system + _hold(borders)
     downhill = -(stiffness @ borders.nodes.ravel() + lever.T @ slope)
     move = spsolve(system.tocsc(), downhill).reshape(-1, 2)
     length = np.maximum(np.hypot(*move.T), 1e-9)[:, None]
@@ -160,6 +159,14 @@ def _stiffness(borders: Borders, may_kink: bool) -> sparse.csr_matrix:
     return sparse.kron(energy, sparse.identity(2), format="csr")
 
 
+def _hold(borders: Borders) -> sparse.dia_matrix:
+    """Keeps nodes that nothing holds where they are, and loose ends, outside all control, from creeping inwards."""
+    ends = np.concatenate([chain[[0, -1]] for chain in borders.chains])
+    uses = np.bincount(ends, minlength=len(borders.nodes))
+    weight = np.where(uses == 1, 1e3, 1e-3) / borders.step_m**2
+    return sparse.diags(np.repeat(weight, 2))
+
+
 def _rows(nodes: Ints, weights: Floats, count: int) -> sparse.csr_matrix:
     rows = np.repeat(np.arange(len(nodes)), nodes.shape[1])
     return sparse.csr_matrix((weights.ravel(), (rows, nodes.ravel())), (len(nodes), count))
@@ -185,7 +192,7 @@ def line_errors_m(borders: Borders, evidence: Evidence) -> Floats:
     curvature = np.maximum(by_place * (1 - by_place) - by_both * (1 - by_both), 0.0) / softness_m**2
     lever = _levers(borders, stand)
     system = _stiffness(borders, may_kink=True) + lever.T @ sparse.diags(curvature) @ lever
-    system = system + sparse.identity(system.shape[0]) * (1e-3 / borders.step_m**2)
+    system = system + _hold(borders)
     pull = _middle_normals(borders)
     answer = splu(system.tocsc()).solve(pull)
     return np.sqrt((pull * answer).sum(axis=0))
