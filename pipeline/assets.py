@@ -189,7 +189,7 @@ def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
     migration = folder.open()
     with _plain_failure():
         exported = export_layer(migration, context.partition_key, _run(context))
-    return dg.MaterializeResult(metadata=views.o6_export(migration, exported), check_results=checks.o6_export(exported))
+    return dg.MaterializeResult(metadata=views.of_export(migration, exported), check_results=checks.of_export(exported))
 
 
 @dg.asset(

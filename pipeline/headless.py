@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +12,10 @@ from filelock import Timeout
 from pipeline.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance, migration_lock
 from pipeline.storage import Migration
 from transforms.errors import PostPaiError, SettingsError
+
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""What went wrong is said in one sentence at the end; every event is in the Dagster UI."""
 
 
 class RunFailed(PostPaiError):
@@ -50,7 +53,6 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
 
 def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> list[str]:
     """Run the assets; returns one sentence for each part that failed."""
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
     import dagster as dg
 
     from pipeline.definitions import defs
@@ -63,6 +65,7 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
             result = defs.resolve_job_def(job).execute_in_process(
                 instance=instance,
                 partition_key=layer,
+                run_config=_QUIET,
                 raise_on_error=False,
                 tags={MIGRATION_TAG: str(migration.root)},
             )
