@@ -13,7 +13,6 @@ from pipeline.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance,
 from pipeline.storage import Migration
 from transforms.errors import PostPaiError, SettingsError
 
-
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """What went wrong is said in one sentence at the end; every event is in the Dagster UI."""
 
@@ -45,10 +44,18 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
         ) from None
     from pipeline.board import read_board
 
-    table = read_board(migration).text()
+    table = read_board(migration).text() + _where(migration)
     if failures:
         raise RunFailed("\n".join([table.rstrip(), *failures]))
     return table
+
+
+def _where(migration: Migration) -> str:
+    return (
+        f"\nCorrected layers: {migration.exports_dir}\n"
+        f"For officers:     {migration.review_dir}\n"
+        f"Open this first:  {migration.evidence('index')}\n"
+    )
 
 
 def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> list[str]:
