@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.exchange_geotiff import geotiff_operation, write_geotiff
 from pipeline.exchange_grid import Grid, sample_grid
 from pipeline.exchange_ntv2 import MOST_NODES as NTV2_NODES
 from pipeline.exchange_ntv2 import ntv2_operation, write_ntv2
+from pipeline.exchange_path import is_within_reach, within_reach
 from pipeline.exchange_tinshift import MOST_NODES as TINSHIFT_NODES
 from pipeline.exchange_tinshift import tinshift_operation, write_tinshift
 from pipeline.fitted import Fitted
@@ -100,7 +102,7 @@ def _tinshift(fitted: Fitted, path: Path) -> ExportedField:
     grid = sample_grid(fitted.field, fitted.pieces, TINSHIFT_NODES)
     with whole_file(path) as beside:
         write_tinshift(grid, beside)
-    return _tried(fitted, grid, path, tinshift_operation(path))
+    return _tried(fitted, grid, path, tinshift_operation)
 
 
 def _geotiff(fitted: Fitted, path: Path) -> ExportedField:
@@ -108,7 +110,7 @@ def _geotiff(fitted: Fitted, path: Path) -> ExportedField:
     with whole_file(path) as beside:
         write_geotiff(grid, beside)
     note = " It takes PROJ 9.4 or later to apply; older software takes the .json."
-    return _tried(fitted, grid, path, geotiff_operation(path), note)
+    return _tried(fitted, grid, path, geotiff_operation, note)
 
 
 def _ntv2(fitted: Fitted, path: Path) -> ExportedField:
@@ -116,29 +118,41 @@ def _ntv2(fitted: Fitted, path: Path) -> ExportedField:
     with whole_file(path) as beside:
         write_ntv2(fitted.field, grid, beside)
     note = " NTv2 cannot say 'not covered': outside the field it shifts by nothing, or by part at the rim."
-    return _tried(fitted, grid, path, ntv2_operation(path), note)
+    return _tried(fitted, grid, path, ntv2_operation, note)
 
 
-def _tried(fitted: Fitted, grid: Grid, path: Path, operation: str, note: str = "") -> ExportedField:
+def _tried(fitted: Fitted, grid: Grid, path: Path, operation: Callable[[Path], str], note: str = "") -> ExportedField:
     """Apply the written file through PROJ and compare."""
     places = _places_within(fitted, grid)
     expected = fitted.field(places)
-    moved = np.stack(Transformer.from_pipeline(operation).transform(*places.T), axis=1)
-    moved[~np.isfinite(moved)] = np.nan
+    moved = _moved_by_proj(places, path, operation)
     away = np.hypot(*(moved - expected).T)
     # A diagonal and a half: also NTv2's cells, which do not lie square to the National Grid.
     crossed = fitted.breaks.distance_m(places) < 1.5 * np.sqrt(2.0) * grid.spacing_m
     inside = _is_inside(fitted, places, 2.0 * grid.spacing_m)
     return ExportedField(
         path=path,
-        operation=operation,
+        operation=operation(path),
         spacing_m=grid.spacing_m,
         deviation_m=float(np.nanmax(away[inside & ~crossed], initial=0.0)),
         break_share=float(crossed.mean()),
         break_error_m=float(np.nanmax(away[inside & crossed], initial=0.0)),
         lost_share=float(np.isnan(away).mean()),
-        note=note,
+        note=note + _trouble_with_place(path),
     )
+
+
+def _moved_by_proj(places: Points, path: Path, operation: Callable[[Path], str]) -> Points:
+    with within_reach(path) as reachable:
+        moved = np.stack(Transformer.from_pipeline(operation(reachable)).transform(*places.T), axis=1)
+    moved[~np.isfinite(moved)] = np.nan
+    return moved
+
+
+def _trouble_with_place(path: Path) -> str:
+    if is_within_reach(path):
+        return ""
+    return " PROJ opens no file below a folder with a comma in its name: copy the file elsewhere to apply it."
 
 
 def _places_within(fitted: Fitted, grid: Grid) -> Points:

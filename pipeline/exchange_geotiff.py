@@ -12,6 +12,7 @@ import rasterio
 from rasterio.transform import Affine
 
 from pipeline.exchange_grid import Grid
+from pipeline.exchange_path import quoted_path
 
 MOST_NODES = 2_000_000
 BANDS = ("easting_offset", "northing_offset", "easting_offset_accuracy", "northing_offset_accuracy")
@@ -44,4 +45,4 @@ def write_geotiff(grid: Grid, path: Path) -> None:
 
 def geotiff_operation(path: Path) -> str:
     """The PROJ operation that applies the grid to National Grid metres."""
-    return f"+proj=gridshift +grids={path} +no_z_transform"
+    return f"+proj=gridshift +grids={quoted_path(path)} +no_z_transform"

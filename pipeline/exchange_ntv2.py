@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from pipeline.exchange_grid import Grid
+from pipeline.exchange_path import quoted_path
 from transforms.contract import Points, ShiftField
 from transforms.errors import FieldError
 
@@ -51,7 +52,8 @@ def write_ntv2(field: ShiftField, grid: Grid, path: Path) -> None:
 
 def ntv2_operation(path: Path) -> str:
     """The PROJ operation that applies the grid to National Grid metres."""
-    return f"+proj=pipeline +step +inv {NATIONAL_GRID} +step +proj=hgridshift +grids={path} +step {NATIONAL_GRID}"
+    shift = f"+proj=hgridshift +grids={quoted_path(path)}"
+    return f"+proj=pipeline +step +inv {NATIONAL_GRID} +step {shift} +step {NATIONAL_GRID}"
 
 
 def _axes(grid: Grid, to_degrees: Transformer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

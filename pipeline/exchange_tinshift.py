@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.exchange_grid import Grid
+from pipeline.exchange_path import quoted_path
 
 MOST_NODES = 60_000
 """PROJ before 9.3 refuses a file over 10 MB."""
@@ -41,7 +42,7 @@ def write_tinshift(grid: Grid, path: Path) -> None:
 
 def tinshift_operation(path: Path) -> str:
     """The PROJ operation that applies the triangulation to National Grid metres."""
-    return f"+proj=tinshift +file={path}"
+    return f"+proj=tinshift +file={quoted_path(path)}"
 
 
 def _triangles(grid: Grid) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,21 @@ def test_unknown_form_and_place_are_refused(smooth, tmp_path):
     with pytest.raises(FieldError, match="National Grid"):
         export_field(fitted_of((table_of(moved_away),), Breaks.none()), tmp_path / "shift.gsb")
     assert not (tmp_path / "shift.gsb").exists()
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+def test_a_council_may_call_its_folders_as_it_likes(smooth, tmp_path, suffix):
+    """Spaces, quotes, commas and letters beyond ASCII in the path: PROJ opens the file, or the sentence says how."""
+    for name in ("two words é", 'a "quoted" +proj=name', "Marlbrook, 2004"):
+        exported = export_field(smooth, tmp_path / name / f"shift{suffix}")
+        assert exported.deviation_m < 0.02
+        if "," in name:
+            assert "comma" in exported.sentence
+        else:
+            assert Transformer.from_pipeline(exported.operation).transform(*(LOW + 3000.0)) is not None
+
+
+def test_a_bare_name_is_the_file_in_this_folder(smooth, tmp_path, monkeypatch):
+    """PROJ looks for a bare name among its own grids; ours is said to be where it is."""
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) in export_field(smooth, Path("shift.tif")).operation
