@@ -137,14 +137,14 @@ def _shift_picture(migration: Migration, features: Features) -> str:
     return picture.uri if picture else ""
 
 
-def draw_shift(migration: Migration, features: Features | None = None) -> Picture | None:
+def draw_shift(migration: Migration, features: Features | None = None, *, width_in: float = 7.0) -> Picture | None:
     """The map of the shift with its control and breaks, over ``features``; None where there is no control yet."""
     control = read_control_places(migration)
     if not len(control.places):
         return None
     extent, _ = extent_of(shapely.points(control.places[control.verdict == "used"]), margin=0.02)
     shifts, breaks = _field_arrows(migration, extent)
-    return shift_map(features or _NO_FEATURES, extent, shifts, control, breaks)
+    return shift_map(features or _NO_FEATURES, extent, shifts, control, breaks, width_in=width_in)
 
 
 def read_control_places(migration: Migration) -> ControlPlaces:

@@ -149,10 +149,12 @@ def shift_map(
     shifts: Shifts,
     control: ControlPlaces,
     breaks: Iterable[Points] = (),
+    *,
+    width_in: float = 7.0,
 ) -> Picture:
     """Arrows of the shift over the borough with the control it rests on and the breaks."""
     with mpl.rc_context(STYLE):
-        figure, axes = _map_figure(extent, width_in=7.0)
+        figure, axes = _map_figure(extent, width_in=width_in)
         _draw_shapes(axes, features.after, extent, PALE, 0.5)
         _draw_control(axes, control)
         axes.add_collection(LineCollection(list(breaks), colors=BREAK, linewidths=0.9, zorder=4))

@@ -33,6 +33,8 @@ from pipeline.storage import Migration, whole_file
 Metadata = dict[str, Any]
 
 _MOST_ROWS = 15
+_MAP_IN = 4.4
+"""Width of a map [in]: the UI cuts off what is wider than the value's cell, some 430 pixels."""
 
 
 def of_source(migration: Migration, layer: str, staged: StagedLayer) -> Metadata:
@@ -54,7 +56,7 @@ def of_source(migration: Migration, layer: str, staged: StagedLayer) -> Metadata
 def of_control(migration: Migration, summary: ControlSummary) -> Metadata:
     """The control: how much is good, and why the rest is not."""
     return {
-        "map": _served_picture(migration, "control", draw_shift(migration)),
+        "map": _served_picture(migration, "control", draw_shift(migration, width_in=_MAP_IN)),
         "reasons": _reason_table(summary.reasons, CONTROL_REASONS),
         "control_points": summary.read,
         "used": summary.used,
@@ -81,8 +83,8 @@ def of_fit(migration: Migration, summary: FitSummary) -> Metadata:
         for score in summary.scores
     ]
     return {
-        "chosen": summary.sentence,
-        "map": _served_picture(migration, "shift", draw_shift(migration)),
+        "chosen": dg.MetadataValue.md(summary.sentence),
+        "map": _served_picture(migration, "shift", draw_shift(migration, width_in=_MAP_IN)),
         "hold_out": _table(scores),
         "holdout_rms_m": _metres(summary.holdout_rms_m),
         "within_95_share": {name: _share(value) for name, value in summary.within_95_share.items()},
