@@ -12,8 +12,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base_maps import read_base_maps
-from pipeline.captures import read_evidence
-from pipeline.field_file import read_field
 from pipeline.linear_copy import linear_copy
 from pipeline.settings import Strategy
 from pipeline.storage import Migration, whole_file
@@ -23,7 +21,7 @@ from qa.completeness import require_the_same_rows
 from qa.findings import Masks, findings_of
 from qa.limits import Limits, limits_in_force
 from qa.measures import Measures, Move, measure
-from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
+from qa.regime import AFFECTED, STRADDLING, UNKNOWN, Regimes
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
 from transforms.contract import Control
@@ -71,7 +69,7 @@ def judge_layer(migration: Migration, layer_name: str) -> QualitySummary:
     SourceError
         If the staged and the shifted rows are not the same.
     SettingsError
-        If a limit is overridden that does not exist, or a column is named that the layer does not have.
+        If a limit is overridden that does not exist.
     """
     staged = pq.read_table(migration.staged(layer_name))
     shifted = pq.read_table(migration.shifted(layer_name))
@@ -98,7 +96,7 @@ class _Proposal:
         self.move = Move(before, after, _booleans(shifted["moved"]))
         self.blocked_by = np.array([code or "" for code in shifted["blocked_by"].to_pylist()], dtype=str)
         self.about_the_shift = {name: _numbers(shifted, name) for name in _ABOUT_THE_SHIFT}
-        self.regimes = self._regimes(migration, staged, shifted)
+        self.regimes = _regimes(shifted)
 
     @property
     def strategy(self) -> Strategy:
@@ -107,19 +105,6 @@ class _Proposal:
     def measures(self) -> tuple[Measures, CommonVertices]:
         measures, vertices = measure(self.move, self.base, self.control, self.limits)
         return self.about_the_shift | measures, vertices
-
-    def _regimes(self, migration: Migration, staged: pa.Table, shifted: pa.Table) -> Regimes:
-        if self.strategy == "leave":
-            count = len(self.move)
-            return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
-        evidence = read_evidence(staged, self.settings, migration.settings)
-        field = read_field(migration.field_file).field
-        judged = classify(self.move.before, evidence, self.base, field, self.limits)
-        if "regime" not in shifted.column_names:
-            return judged
-        regime = np.array(shifted["regime"].to_pylist(), dtype="<U12")
-        reasons = [list(codes or []) for codes in shifted["regime_reasons"].to_pylist()]
-        return Regimes(regime, reasons, judged.wrong_chance_ratio)
 
 
 def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) -> triage.Verdicts:
@@ -145,8 +130,8 @@ def _position_doubt(measures: Measures, limits: Limits) -> NDArray[np.float64]:
 
 def _stage_findings(proposal: _Proposal) -> Masks:
     moved, blocked_by, regime = proposal.move.moved, proposal.blocked_by, proposal.regimes.regime
-    would_move = np.isin(regime, (AFFECTED, UNKNOWN))
-    blocked = {code: (blocked_by == code) & would_move for code in np.unique(blocked_by[blocked_by != ""])}
+    would_move = np.isin(regime, (AFFECTED, UNKNOWN, STRADDLING))
+    blocked = {code: (blocked_by == code) & would_move for code in set(blocked_by.tolist()) - {""}}
     if proposal.strategy == "check_only":
         return {"layer_check_only": would_move}
     stuck = (regime == AFFECTED) & ~moved & (blocked_by == "")
@@ -170,6 +155,12 @@ def _with_parted_neighbours(
     if not parted.any():
         return verdicts, gap
     return _triage(proposal, measures, {"shared_edge_parted": parted}), gap
+
+
+def _regimes(shifted: pa.Table) -> Regimes:
+    reasons = [list(codes or []) for codes in shifted["regime_reasons"].to_pylist()]
+    regime = np.array(shifted["regime"].to_pylist(), dtype=str)
+    return Regimes(regime, reasons, _numbers(shifted, "wrong_chance_ratio"))
 
 
 def _used_control(migration: Migration) -> Control:

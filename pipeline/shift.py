@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,8 @@ from pipeline.settings import LayerSettings
 from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
 from pipeline.storage import Migration, read_json, sha256
 from qa.limits import limits_in_force
-from qa.regime import AFFECTED, UNKNOWN, Regimes, classify
+from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
+from qa.regime import STRADDLING as REGIME_STRADDLING
 from transforms.errors import SourceError
 
 __all__ = ["SHIFT_REASONS", "ShiftSummary", "ShiftedFile", "shift_file", "shift_layer"]
@@ -64,6 +66,7 @@ _COLUMNS = pa.schema(
         *(
             pa.field(name, pa.float64())
             for name in (
+                "wrong_chance_ratio",
                 "shift_m",
                 "shift_easting_m",
                 "shift_northing_m",
@@ -123,6 +126,8 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     ------
     SourceError
         If the layer is not staged.
+    SettingsError
+        If a limit is overridden that does not exist, or a column is named that the layer does not have.
     FieldError
         If the field file cannot be read.
     LedgerError
@@ -130,7 +135,7 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     """
     settings = migration.settings.layer(layer_name)
     staged = _read_staged(migration, layer_name)
-    fitted = read_field(migration.field_file)
+    fitted = _fitted(migration)
     digests = _refuse_second_shift(migration, settings, staged)
     regimes = _regimes(migration, settings, staged, fitted)
     wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy == "shift")
@@ -164,7 +169,21 @@ def _refuse_second_shift(migration: Migration, settings: LayerSettings, staged: 
     return digests
 
 
+def _fitted(migration: Migration) -> Fitted:
+    state = migration.field_file.stat() if migration.field_file.exists() else None
+    return _read_fitted(migration.field_file, (state.st_mtime_ns, state.st_size) if state else None)
+
+
+@lru_cache(maxsize=1)
+def _read_fitted(path: Path, state: tuple[int, int] | None) -> Fitted:
+    """Kept for the next layer, with the raster of its pieces; a file whose state changes is read again."""
+    return read_field(path)
+
+
 def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fitted: Fitted) -> Regimes:
+    if settings.strategy == "leave":
+        count = len(staged)
+        return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
     geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
     evidence = read_evidence(staged, settings, migration.settings)
     limits = limits_in_force(migration.settings.limits)
@@ -214,19 +233,24 @@ def _proposals(
         first = tally.features
         tally.add(outcome)
         lengths.add(outcome)
-        rows = slice(first, tally.features)
-        yield _proposal(batch, outcome, regimes.regime[rows], regimes.reasons[rows])
+        those = regimes.between(first, tally.features)
+        _mark_straddling(those, outcome)
+        yield _proposal(batch, outcome, those)
 
 
-def _proposal(
-    batch: pa.RecordBatch, outcome: MovedBatch, regime: NDArray[np.str_], reasons: list[list[str]]
-) -> pa.RecordBatch:
+def _mark_straddling(regimes: Regimes, outcome: MovedBatch) -> None:
+    """Change the regime, in place, of what was drawn on the old map and lies across a break."""
+    regimes.regime[(regimes.regime == AFFECTED) & (outcome.blocked_by == STRADDLING)] = REGIME_STRADDLING
+
+
+def _proposal(batch: pa.RecordBatch, outcome: MovedBatch, regimes: Regimes) -> pa.RecordBatch:
     numbers = {name: getattr(outcome, name) for name in _COLUMNS.names if hasattr(outcome, name)}
     columns = {
         **{name: pa.array(values, _COLUMNS.field(name).type) for name, values in numbers.items() if name not in _TEXT},
         "pai_row": batch.column(batch.schema.get_field_index("pai_row")),
-        "regime": pa.array(regime.astype(object), pa.string()),
-        "regime_reasons": pa.array(reasons, pa.list_(pa.string())),
+        "regime": pa.array(regimes.regime.astype(object), pa.string()),
+        "regime_reasons": pa.array(regimes.reasons, pa.list_(pa.string())),
+        "wrong_chance_ratio": pa.array(regimes.wrong_chance_ratio),
         "blocked_by": pa.array(outcome.blocked_by.astype(object), pa.string()),
         GEOMETRY: outcome.geometry.cast(pa.binary()),
     }

@@ -145,6 +145,11 @@ class Regimes:
     reasons: list[list[str]]
     wrong_chance_ratio: NDArray[np.float64]
 
+    def between(self, first: int, after: int) -> Regimes:
+        """Those of the features ``first`` to ``after - 1``."""
+        rows = slice(first, after)
+        return Regimes(self.regime[rows], self.reasons[rows], self.wrong_chance_ratio[rows])
+
 
 def classify(
     geometries: Geometries, evidence: Evidence, base: BaseMaps | None, field: ShiftField, limits: Limits

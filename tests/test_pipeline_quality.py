@@ -1,7 +1,5 @@
 """The quality stage on a little migration: counts reconcile, every row is judged, every reason is specific."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,9 +10,12 @@ from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 
 from pipeline import quality
 from pipeline.base_maps import read_base_maps
+from pipeline.captures import read_evidence
 from pipeline.linear_copy import linear_copy
 from pipeline.storage import Migration
+from qa.limits import limits_in_force
 from qa.regime import REASONS as REGIME_REASONS
+from qa.regime import classify
 from qa.triage import REASONS
 from transforms.errors import SourceError
 
@@ -42,9 +43,7 @@ def migration(tmp_path_factory):
     migration = Migration.open(folder)
     migration.control_table.parent.mkdir(parents=True)
     pq.write_table(control_table(areas), migration.control_table)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(quality, "read_field", lambda _: SimpleNamespace(field=LittleField()))
-        yield migration
+    return migration
 
 
 def write_map(path, shapes):
@@ -69,17 +68,27 @@ def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, day
     layer_dir.mkdir(parents=True, exist_ok=True)
     staged = {"CAPTURED": captured, "pai_row": rows, "pai_geometry": wkb(geometries)}
     pq.write_table(pa.table(staged), migration.staged("sites"))
+    regimes = classify(np.array([*geometries, None])[:-1], *judged_by(migration, pa.table(staged)))
     length = np.where(moved, np.linalg.norm(SHIFT), 0.0)
     shifted = {
         "pai_row": rows,
         "pai_geometry": wkb(proposals),
         "moved": pa.array(moved, pa.bool_()),
         "blocked_by": pa.array(blocked_by or [None] * len(geometries), pa.string()),
+        "regime": regimes.regime.tolist(),
+        "regime_reasons": pa.array(regimes.reasons, pa.list_(pa.string())),
+        "wrong_chance_ratio": regimes.wrong_chance_ratio,
         "shift_m": length,
         "uncertainty_m": np.full(len(geometries), 0.1),
         "control_distance_m": np.full(len(geometries), 20.0),
     }
     pq.write_table(pa.table(shifted), migration.shifted("sites"))
+
+
+def judged_by(migration, staged):
+    """What the stage shift classifies with, the true field in the fitted one's place."""
+    evidence = read_evidence(staged, migration.settings.layers[0], migration.settings)
+    return evidence, read_base_maps(migration), LittleField(), limits_in_force()
 
 
 def wkb(geometries):
@@ -129,6 +138,7 @@ def test_nulls_stay_blocked_features_are_reviewed_and_all_rows_are_there(migrati
     summary, rows = judged(migration)
     assert [row["pai_row"] for row in rows] == list(range(61))
     assert (rows[3]["verdict"], rows[3]["reasons"][0]) == ("review", "outside_control")
+    assert {type(code) for code in summary.reasons} == {str}
     assert (rows[60]["verdict"], rows[60]["reasons"]) == ("leave", ["no_geometry"])
     assert summary.left == 1
 
@@ -158,14 +168,14 @@ def test_a_sliver_that_turns_inside_out_is_seen(migration):
     assert "became_invalid" in rows[9]["reasons"]
 
 
-def test_layers_of_other_strategies_move_nothing(migration):
+def test_what_would_move_in_a_layer_that_is_only_checked_is_shown_to_an_officer(migration):
     areas = western()
     write_layer(migration, areas, areas, [False] * len(areas))
-    for strategy, verdict in (("leave", "leave"), ("check_only", "review")):
-        layer = migration.settings.layers[0].model_copy(update={"strategy": strategy})
-        settings = migration.settings.model_copy(update={"layers": [layer]})
-        _, rows = judged(Migration(migration.root, settings))
-        assert {row["verdict"] for row in rows} == {verdict}, strategy
+    layer = migration.settings.layers[0].model_copy(update={"strategy": "check_only"})
+    settings = migration.settings.model_copy(update={"layers": [layer]})
+    _, rows = judged(Migration(migration.root, settings))
+    assert {row["verdict"] for row in rows} == {"review"}
+    assert all(row["reasons"][0] == "layer_check_only" for row in rows)
 
 
 def test_every_reason_written_has_a_sentence(migration):

@@ -259,8 +259,30 @@ def test_a_layer_that_is_left_is_measured_and_not_moved(tmp_path, field_file, st
     stage(migration, "plots", MIXED)
     assert shift.shift_layer(migration, "plots").moved == 0
     found = pq.read_table(migration.shifted("plots"))
+    left = [["layer_left"]] * len(MIXED)
+    assert (found["regime_reasons"].to_pylist() == left) == (strategy == "leave")
     assert found["pai_geometry"].to_pylist() == wkb_array(MIXED).to_pylist()
     assert found["shift_m"][0].as_py() > 0
+
+
+def test_what_lies_across_a_break_is_called_straddling_and_stays(tmp_path, field_file, monkeypatch):
+    jumping = BendingField(break_easting=400_500.0, jump_m=2.0)
+    monkeypatch.setattr(shift, "read_field", lambda _: Fitted(jumping))
+    migration = make_migration(tmp_path / "m")
+    stage(migration, "plots", np.array([shapely.box(400_450, 300_000, 400_550, 300_100)]))
+    summary = shift.shift_layer(migration, "plots")
+    assert summary.regimes == {"straddling": 1}
+    found = pq.read_table(migration.shifted("plots"))
+    assert found["regime"].to_pylist() == ["straddling"] and found["moved"].to_pylist() == [False]
+
+
+def test_a_field_that_is_fitted_anew_is_read_anew(tmp_path, field_file, monkeypatch):
+    migration = make_migration(tmp_path / "m")
+    stage(migration, "plots", MIXED)
+    first = shift.shift_layer(migration, "plots").mean_shift_m
+    migration.field_file.write_bytes(b"another field")
+    monkeypatch.setattr(shift, "read_field", lambda _: Fitted(TurningField()))
+    assert shift.shift_layer(migration, "plots").mean_shift_m != first
 
 
 def test_what_was_measured_on_the_ground_does_not_move(tmp_path, field_file):
