@@ -23,7 +23,7 @@ from pipeline.storage import Migration, whole_file
 from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks
 from qa.distortion import folds
-from qa.methods import STIFF, SmoothFit, exact_methods, regions, sound, tabulated
+from qa.methods import OWN_COVARIANCE, STIFF, SmoothFit, exact_methods, regions, sound, tabulated
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points, ShiftField
 from transforms.covariance import Covariance, estimate_covariance
@@ -133,7 +133,7 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     number = piece_of_control(control, breaks)
     pieces = [control.take(number == k) for k in np.unique(number)]
     covariance = _covariance(pieces, seed)
-    methods = exact_methods(covariance)
+    methods = exact_methods(covariance, len(control) <= OWN_COVARIANCE)
     contest = compare(methods, regions(pieces, seed), STIFF, seed)
     chosen = contest.winner if method == "auto" else method
     smooth = sound(methods[chosen], covariance)

@@ -26,7 +26,8 @@ SmoothFit = Callable[[Control], OnePiece]
 """A method for one smooth piece: control -> field."""
 
 OWN_COVARIANCE = 200
-"""Up to here each fit finds its own covariance; beyond, hold-out hardly changes its four figures."""
+"""Of all control up to here each fit finds its own covariance; beyond, hold-out hardly changes its four figures,
+and the pieces between breaks lend each other what a few points cannot tell."""
 
 STIFF = ("identity", "similarity", "affine", "polynomial")
 """Methods whose field at a place depends on control far away."""
@@ -37,7 +38,7 @@ FAR_SIZE = 2000
 """Control that stands for the rest of a piece when a stiff method is fitted."""
 
 
-def exact_methods(covariance: Covariance | None) -> dict[str, SmoothFit]:
+def exact_methods(covariance: Covariance | None, is_little: bool = False) -> dict[str, SmoothFit]:
     """The methods as functions that fit, evaluated exactly, the simplest first.
 
     Collocation stands before the rubber sheets: where chance cannot tell them apart, it knows its uncertainty.
@@ -46,13 +47,15 @@ def exact_methods(covariance: Covariance | None) -> dict[str, SmoothFit]:
     ----------
     covariance
         Covariance of all control, borrowed by collocation; None where there is too little control for one.
+    is_little
+        Whether there is so little control (``OWN_COVARIANCE``) that each fit must find its own.
     """
     return {
         "identity": Identity.fit,
         "similarity": Similarity.fit,
         "affine": Affine.fit,
         "polynomial": Polynomial.fit,
-        "collocation": partial(_kriging, covariance),
+        "collocation": partial(Kriging.fit, covariance=None if is_little else covariance),
         "triangulated": Triangulated.fit,
         "natural-neighbour": NaturalNeighbour.fit,
         "thin-plate": ThinPlate.fit,
@@ -100,10 +103,6 @@ def _region(piece: Control, rng: np.random.Generator) -> Region:
     thinned = rng.permutation(far)[:FAR_SIZE]
     rows = np.concatenate([near, thinned])
     return Region(piece.take(rows), np.arange(len(rows)) < len(near))
-
-
-def _kriging(covariance: Covariance | None, control: Control) -> Kriging:
-    return Kriging.fit(control, covariance if len(control) > OWN_COVARIANCE else None)
 
 
 def tabulated(field: OnePiece) -> Tabulated:

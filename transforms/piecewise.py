@@ -13,17 +13,21 @@ from typing import Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scipy.special import ndtr
 
 from .breaks import Breaks
 from .contract import NO_PIECE, Control, Points
 from .errors import ControlError
 from .inverse import Inverse
-from .one_piece import OnePiece, as_points
+from .one_piece import CIRCULAR_95, OnePiece, as_points
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
 Field = TypeVar("Field", bound=OnePiece)
+
+MISSED = 0.05
+"""Share of places that a 95 % radius leaves out."""
 
 SIDE_NEIGHBOURS = 8
 """Control asked on either side of a break about a control point that may stand on the wrong side."""
@@ -96,18 +100,16 @@ class Piecewise(Generic[Field]):
     def uncertainty(self, points: Points) -> Floats:
         """Radial standard error ``(n,)`` in metres; NaN outside what the pieces cover.
 
-        Near a break it includes ``p (1 - p) jump²``, with ``p`` the chance, falling linearly from one half on
-        the line to nothing at its half-width, that the place really lies across the break.
+        Near a break it includes the jump, as far as the place may lie across (``_jump_share``).
         """
         points = as_points(points)
         own = self.breaks.piece(points)
         error_m = self._error_in(points, own)
         across, offset = self.breaks.other_piece(points)
         near = np.flatnonzero(across != own)
-        chance = 0.5 * (1.0 - offset[near])
         jump = self.in_piece(points[near], across[near]) - self.in_piece(points[near], own[near])
         jump_m2 = np.nan_to_num((jump**2).sum(axis=1))
-        error_m[near] = np.sqrt(error_m[near] ** 2 + chance * (1.0 - chance) * jump_m2)
+        error_m[near] = np.sqrt(error_m[near] ** 2 + _jump_share(offset[near]) * jump_m2)
         return error_m
 
     def control_distance_m(self, points: Points) -> Floats:
@@ -144,6 +146,17 @@ class Piecewise(Generic[Field]):
         return [
             (field, rows) for field, rows in zip(self.pieces, groups, strict=True) if field is not None and len(rows)
         ]
+
+
+def _jump_share(offset: Floats) -> Floats:
+    """The share of the squared jump in the radial variance at ``offset`` half-widths from a break, ``(n,)``.
+
+    A half-width is two standard errors of the line, so the place lies across with the normal chance beyond
+    ``2 offset``. It is right or wrong by the whole jump, never in between: where that chance passes 5 %, the 95 %
+    radius holds only if it reaches across, which is more than the variance of the two cases says.
+    """
+    chance, at_half_width = ndtr(-2.0 * offset), ndtr(-2.0)
+    return np.clip((chance - at_half_width) / (MISSED - at_half_width), 0.0, 1.0) / CIRCULAR_95**2
 
 
 def _fitted(control: Control, fit_smooth: Callable[[Control], Field]) -> Field | None:
