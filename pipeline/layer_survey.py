@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.formats import GEOMETRY, LayerInfo, LayerStream
 from pipeline.geometry import HangingNodes
-from pipeline.hanging import NodeFinder
+from pipeline.hanging import LaidOut, NodeFinder
 from pipeline.in_order import in_order
 from pipeline.wkb_batch import WkbBatch
 from transforms.contract import Points
@@ -87,11 +87,11 @@ def survey_layer(
         check(stream.info, stream.schema)
         sample: list[Points] = []
         first_vertex, kept, kept_bytes = [0], [], 0
-        for batch, runs in in_order(executor, _parsed, stream.batches):
-            finder.add(runs)
+        for batch, laid_out, some in in_order(executor, _look, stream.batches):
+            finder.add(laid_out)
             first_vertex.append(finder.vertices)
             if first_vertex[-2] < SAMPLE_VERTICES:
-                sample.append(runs.place[:SAMPLE_VERTICES])
+                sample.append(some)
             kept_bytes += batch.nbytes
             if kept_bytes <= MOST_KEPT_BYTES:
                 kept.append(batch)
@@ -105,7 +105,7 @@ def survey_layer(
         yield LayerSurvey(stream.info, stream.schema, opener, places, first_vertex, nodes, whole)
 
 
-def _parsed(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, WkbBatch]:
+def _look(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, LaidOut, Points]:
+    """A batch with what it says about hanging nodes, and some of its places."""
     runs = WkbBatch.of(batch.column(batch.schema.get_field_index(GEOMETRY)))
-    runs.place  # noqa: B018  taken out here, in the worker
-    return batch, runs
+    return batch, LaidOut.of(runs), runs.place[:SAMPLE_VERTICES].copy()

@@ -23,7 +23,7 @@ from shift_worlds import (
 )
 
 from pipeline.geometry import MoveRules, move_geometries
-from pipeline.hanging import NodeFinder
+from pipeline.hanging import LaidOut, NodeFinder
 from pipeline.wkb import Trouble, find_runs
 from pipeline.wkb_batch import WkbBatch
 from qa.coverage import area_between, edge_error_m, hanging_nodes
@@ -38,7 +38,7 @@ def moved(array, field=FLAT, **more):
 
 def with_nodes(array, field, **more):
     with NodeFinder(**more) as finder:
-        finder.add(WkbBatch.of(array))
+        finder.add(LaidOut.of(WkbBatch.of(array)))
         nodes = finder.find()
     return move_geometries(array, field, rules=RULES, nodes=nodes), nodes
 
@@ -230,7 +230,7 @@ def test_nodes_found_in_stripes_on_disk_are_those_found_in_memory():
 def test_a_vertex_of_another_layer_hangs_as_well():
     edge = wkb_array([shapely.LineString([(0, 0), (100, 0)])])
     with NodeFinder() as finder:
-        finder.add(WkbBatch.of(edge))
+        finder.add(LaidOut.of(WkbBatch.of(edge)))
         finder.add_places(np.array([[40.0, 0.0004], [40.0, 1.0]]))
         assert finder.find().place.tolist() == [[40.0, 0.0004]]
 

@@ -17,23 +17,25 @@ from .distinct import distinct_rows
 NODE_TOLERANCE_M = 0.001
 """How far from an edge a vertex still lies on it [m]: the millimetre that formats round to."""
 
-_SEGMENTS_AT_ONCE = 1 << 16
+_SEGMENTS_AT_ONCE = 1 << 14
+_MOST_BITS = 24
+_ROW_STEP = 0x9E3779B1
 
 
 @dataclass(frozen=True)
 class PlaceIndex:
-    """Places in a grid that is wrapped onto a small table: far-away places cost nothing but a false hit.
+    """Places in a grid whose cells are dealt out to a small table: far-away places cost nothing but a false hit.
 
     Parameters
     ----------
     places
         ``(n, 2)`` places in the order of their cells [m].
     first
-        ``(4 ** bits + 1,)`` where each cell of the table begins in ``places``.
+        ``(2 ** bits + 1,)`` where each slot of the table begins in ``places``.
     cell_m
         Size of a cell [m].
     bits
-        The table is ``2 ** bits`` cells wide and high.
+        The table has ``2 ** bits`` slots.
     """
 
     places: Points
@@ -45,12 +47,12 @@ class PlaceIndex:
     def of(cls, places: Points, cell_m: float) -> PlaceIndex:
         """Index ``places`` ``(n, 2)`` (repeats allowed) in cells of ``cell_m``."""
         places = places[distinct_rows(places)[0]]
-        bits = int(np.clip(np.ceil(np.log2(len(places) + 1) / 2), 2, 12))
+        bits = min(len(places).bit_length() + 2, _MOST_BITS)
         column, row = (np.floor(axis / cell_m).astype(np.int64) for axis in places.T)
         slot = _slot(row, column, bits)
         # Sorting slot and row in one number is twice as fast as an argsort.
         order = np.sort((slot << 32) | np.arange(len(places))) & 0xFFFFFFFF
-        counts = np.bincount(slot, minlength=1 << (2 * bits))
+        counts = np.bincount(slot, minlength=1 << bits)
         return cls(places[order], np.concatenate([[0], np.cumsum(counts)]).astype(np.int32), cell_m, bits)
 
     def on_segments(
@@ -111,8 +113,8 @@ def _interior(a: Points, b: Points, place: Points, tolerance_m: float) -> tuple[
 
 
 def _slot(row: NDArray[np.int64], column: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    mask = (1 << bits) - 1
-    return ((row & mask) << bits) | (column & mask)
+    """Neighbours in a row stay neighbours in the table; rows begin far apart, whatever the shape of the land."""
+    return (column + row * _ROW_STEP) & ((1 << bits) - 1)
 
 
 def _cells_crossed(
