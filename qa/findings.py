@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qa.limits import Limits
 from qa.measures import Measures
-from qa.relations import LEFT_BUILDING, OTHER_BUILDING
+from qa.relations import GONE_BUILDING, LEFT_BUILDING, OTHER_BUILDING
 
 Masks = dict[str, NDArray[np.bool_]]
 
@@ -42,9 +42,10 @@ def _of_the_move(measures: Measures, limits: Limits) -> Masks:
         "off_the_new_map": _beyond(measures, "new_map_distance_m", limits.fit_to_new_map_m),
         "left_its_building": measures["building"] == LEFT_BUILDING,
         "changed_building": measures["building"] == OTHER_BUILDING,
+        "building_gone": measures["building"] == GONE_BUILDING,
         "moved_within_building": _beyond(measures, "building_offset_change_m", limits.building_offset_m),
         "off_its_line": _beyond(measures, "line_distance_change_m", limits.position_error_m),
-        "control_disagrees": _beyond(measures, "control_disagreement_m", limits.control_disagreement_m),
+        "control_disagrees": _control_disagrees(measures, limits),
         "far_from_control": _beyond(measures, "control_distance_m", limits.control_distance_m),
         "long_shift": _beyond(measures, "shift_m", limits.shift_m),
         "area_changed": _beyond(measures, "area_change_ratio", limits.area_change_ratio),
@@ -53,6 +54,13 @@ def _of_the_move(measures: Measures, limits: Limits) -> Masks:
         "became_invalid": measures["is_valid_before"] & ~measures["is_valid_after"],
         "parts_changed": _differ(measures, "part_count") | _differ(measures, "hole_count"),
     }
+
+
+def _control_disagrees(measures: Measures, limits: Limits) -> NDArray[np.bool_]:
+    """Control about it disagrees, and the base map does not show all of it within half the position error."""
+    out_m = measures["base_map_disagreement_m"] + measures["base_map_error_m"]
+    is_shown = (measures["base_map_told_ratio"] == 1.0) & (out_m <= 0.5 * limits.position_error_m)
+    return _beyond(measures, "control_disagreement_m", limits.control_disagreement_m) & ~is_shown
 
 
 def _beyond(measures: Measures, name: str, limit: float) -> NDArray[np.bool_]:

@@ -196,9 +196,12 @@ def _with_places_along(
 def _of_points(measures: Measures, move: Move, base: BaseMaps) -> None:
     points = np.flatnonzero(move.moved & (shapely.get_type_id(move.before) == 0))
     old, new = shapely.get_coordinates(move.before[points]), shapely.get_coordinates(move.after[points])
-    measures["building"][points] = relations.building_relation(old, new, base)
+    building = relations.building_relation(old, new, base)
+    measures["building"][points] = building
     measures["building_offset_change_m"][points] = relations.building_offset_change_m(old, new, base)
-    measures["line_distance_change_m"][points] = relations.line_distance_change_m(old, new, base, _BESIDE_A_LINE_M)
+    beside = relations.line_distance_change_m(old, new, base, _BESIDE_A_LINE_M)
+    # The walls of a building that is gone say nothing of the place.
+    measures["line_distance_change_m"][points] = np.where(building == relations.GONE_BUILDING, np.nan, beside)
 
 
 def _new_map_distance_m(before: Vertices, after: Points, base: BaseMaps) -> NDArray[np.float64]:

@@ -15,8 +15,8 @@ from qa.base_maps import BaseMaps
 from qa.coincidence import Vertices
 from transforms.contract import Points
 
-NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING = "none", "same", "left", "other"
-"""What became of a point in a building: it was in none, in the same, in no building now, or in another."""
+NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING, GONE_BUILDING = "none", "same", "left", "other", "gone"
+"""What became of a point in a building: in none, the same, outside it, in another, or its building is gone."""
 
 _ALTERED_RATIO = 0.05
 
@@ -69,6 +69,7 @@ def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[
     """Whether points lie in the same building on the new map as on the old one, ``(n,)`` words.
 
     A building without an id, or with one that the new map does not know, counts as the same as any: ids are re-issued.
+    It is gone where the new map neither knows its id nor shows any building on its site.
 
     Parameters
     ----------
@@ -82,7 +83,19 @@ def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[
     moved_house = is_inside & np.isin(old_ids, base.after.area_ids) & (old_ids != new_ids) & (old_ids != "")
     relation = np.where(is_inside, SAME_BUILDING, LEFT_BUILDING)
     relation = np.where(moved_house, OTHER_BUILDING, relation)
+    left = np.flatnonzero(was_inside & ~is_inside & (old_ids != "") & ~np.isin(old_ids, base.after.area_ids))
+    relation[left[_is_site_empty(before[left], after[left], base)]] = GONE_BUILDING
     return np.where(was_inside, relation, NO_BUILDING)
+
+
+def _is_site_empty(before: Points, after: Points, base: BaseMaps) -> NDArray[np.bool_]:
+    """Whether the building about each old place, moved as the place is, meets no building of the new map, ``(n,)``."""
+    sites = base.before.areas.geometries[base.before.area_at(before)]
+    points, building = shapely.get_coordinates(sites, return_index=True)
+    moved = shapely.set_coordinates(sites.copy(), points + (after - before)[building])
+    empty = np.ones(len(before), dtype=bool)
+    empty[base.after.areas.query(moved, predicate="intersects")[0]] = False
+    return empty
 
 
 def building_offset_change_m(before: Points, after: Points, base: BaseMaps) -> NDArray[np.float64]:

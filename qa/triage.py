@@ -34,7 +34,7 @@ REASONS = regimes.REASONS | {
     "changed_building": "It was inside one building and is in another on the new map.",
     "moved_within_building": "It lies elsewhere within its building than before, so the building moved differently.",
     "off_its_line": "It lay close to a line of the old map and now lies at another distance from it.",
-    "control_disagrees": "The control points near it disagree with one another.",
+    "control_disagrees": "The control points near it disagree, and the base map does not show where it went.",
     "far_from_control": "The nearest control point is further away than the limit.",
     "long_shift": "It moves further than shifts do.",
     "area_changed": "Its area changes by more than the limit.",
@@ -46,12 +46,13 @@ REASONS = regimes.REASONS | {
     "type_changed": "Its type of geometry changed.",
     "shared_edge_parted": "It shared an edge with a feature that goes elsewhere.",
     "far_from_layer": "It lies far from every other feature of its layer.",
+    "building_gone": "The building it was in is no longer on the new map.",
     "invalid_before": "It was invalid before, and still is; the move changed nothing about it.",
     "unreadable_geometry": "Its geometry could not be read, so nothing about it was measured.",
 }
 """Every reason of a verdict, with the sentence an officer reads."""
 
-REMARKS = frozenset({"invalid_before"})
+REMARKS = frozenset({"building_gone", "invalid_before"})
 """Reasons that tell an officer something but send nothing to review."""
 
 

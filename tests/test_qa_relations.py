@@ -52,6 +52,21 @@ def test_points_stay_in_their_building_leave_it_or_land_in_another(base, centres
     assert building_relation(np.array([[-500.0, -500.0]]), np.array([[0.0, 0.0]]), base).tolist() == ["none"]
 
 
+def test_only_a_building_that_the_new_map_neither_names_nor_shows_is_gone():
+    """Where its site is built up, its id lives on or it never had one, the point has left its building."""
+    _, buildings = plots()
+    old = buildings[is_west(buildings)]
+    ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
+    ids[2] = None
+    new = shapely.transform(old, LittleField())
+    new[1] = shapely.affinity.translate(new[1], 10, 0)
+    rest = np.arange(len(old))[3:]
+    reissued = np.array(["osgb_new", *ids[rest]], dtype=object)
+    maps = BaseMaps.of(Edition.of(old, ids), Edition.of(new[[1, *rest]], reissued))
+    points = np.array([shapely.get_coordinates(shapely.box(*old[k].bounds).centroid)[0] for k in range(3)])
+    assert building_relation(points, points + SHIFT, maps).tolist() == ["gone", "left", "left"]
+
+
 def test_a_point_beside_a_line_keeps_its_distance(base):
     areas, _ = plots()
     corner = shapely.get_coordinates(areas[21])[0]
