@@ -53,7 +53,7 @@ def test_points_stay_in_their_building_leave_it_or_land_in_another(base, centres
 
 
 def test_only_a_building_that_the_new_map_neither_names_nor_shows_is_gone():
-    """Where its site is built up, its id lives on or it never had one, the point has left its building."""
+    """Where its site is built up, or it never had an id, the point has left its building."""
     _, buildings = plots()
     old = buildings[is_west(buildings)]
     ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
