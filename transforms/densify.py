@@ -107,7 +107,7 @@ def find_insertions(
     >>> find_insertions(bend, ends[:1], ends[1:], bend(ends[:1]), bend(ends[1:]), tolerance_m=0.05).fraction
     array([0.5])
     """
-    rows = np.flatnonzero(_may_bend(starts, ends, start_images, end_images, tolerance_m))
+    rows = np.flatnonzero(may_bend(ends - starts, end_images - start_images, tolerance_m))
     rows = rows[_bends(image, starts[rows], ends[rows], start_images[rows], end_images[rows], tolerance_m)]
     turned = _is_turned(starts[rows], ends[rows])
     ends_of = [np.where(turned[:, None], b[rows], a[rows]) for a, b in ((starts, ends), (ends, starts))]
@@ -121,12 +121,18 @@ def find_insertions(
     return Insertions(rows[kept.segment[order]], fraction[order], kept.before[order], kept.after[order])
 
 
-def _may_bend(
-    starts: Points, ends: Points, start_images: Points, end_images: Points, tolerance_m: float
-) -> NDArray[np.bool_]:
-    chord, moved = ends - starts, end_images - start_images
-    long = _square(chord) > (2 * tolerance_m / LARGEST_STRAIN) ** 2
-    return long | (_square(moved - chord) > (0.5 * tolerance_m) ** 2)
+def may_bend(chords: Points, moved_chords: Points, tolerance_m: float) -> NDArray[np.bool_]:
+    """Whether a segment is so long, or so changed, that ``find_insertions`` must ask the field between its ends.
+
+    Parameters
+    ----------
+    chords, moved_chords
+        ``(n, 2)`` from end to end of the segments before and after, metres.
+    tolerance_m
+        As for ``find_insertions``.
+    """
+    long = _square(chords) > (2 * tolerance_m / LARGEST_STRAIN) ** 2
+    return long | (_square(moved_chords - chords) > (0.5 * tolerance_m) ** 2)
 
 
 def _bends(
