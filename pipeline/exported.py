@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pyproj
 
 from pipeline.digest import TableDigest
 from pipeline.formats import open_batches
+from pipeline.georeference import says_national_grid
 from pipeline.layer_stream import OURS, LayerStream
 from pipeline.outcome import Outcome
 from pipeline.storage import Migration
@@ -76,11 +76,10 @@ def _source_digest(migration: Migration, layer_name: str, columns: list[str]) ->
 
 
 def _check_crs(path: Path, stream: LayerStream) -> None:
-    found = pyproj.CRS.from_user_input(stream.info.crs_wkt) if stream.info.crs_wkt else None
-    if found is None or "British National Grid" not in found.name:
+    if not says_national_grid(stream.info.crs_wkt):
         raise ExportError(
-            f"{path.name}: the coordinate system reads back as {found.name if found else 'none'}, not the National "
-            "Grid (EPSG:27700). Nothing was exported; please report this file."
+            f"{path.name}: the coordinate system does not read back as the National Grid (EPSG:27700). "
+            "Nothing was exported; please report this file."
         )
 
 

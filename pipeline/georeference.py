@@ -270,6 +270,11 @@ def _cured(points: Points, said: Said) -> Points:
     return turned * said.unit_m + [said.offset_easting_m, said.offset_northing_m]
 
 
+def says_national_grid(crs_wkt: str | None) -> bool:
+    """Whether a CRS is the National Grid by its parameters, whatever the program that wrote it calls it."""
+    return _claim(crs_wkt)[1] == "national grid"
+
+
 def _claim(crs_wkt: str | None) -> tuple[str, Claim]:
     if not crs_wkt:
         return "nothing", "none"

@@ -115,6 +115,18 @@ def test_a_format_no_longer_asked_for_does_not_stay_behind(migration):
     assert (migration.exports_dir / "withdrawn" / "parks-r1" / "parks.shp").exists()
 
 
+def test_every_format_officers_may_ask_for_passes_its_own_check(migration):
+    """TAB writes the National Grid in MapInfo's words, GeoJSON as a name: each must still read back as it."""
+    all_moved(migration)
+    settings = migration.root / "migration.yaml"
+    settings.write_text(
+        settings.read_text().replace("[geojson, shp]", "[tab, shp, geojson, parquet]"), encoding="utf-8"
+    )
+    exported = export_layer(type(migration).open(migration.root), "parks", "r1")
+    assert exported.state == "final"
+    assert {f"parks.{suffix}" for suffix in ("gpkg", "tab", "shp", "geojson", "parquet")} <= set(files_of(migration))
+
+
 def test_exporting_again_replaces_and_withdraws_nothing(migration):
     """A re-run of the same outcome leaves one export, not two."""
     all_moved(migration)
