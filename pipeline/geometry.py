@@ -25,6 +25,7 @@ from transforms.one_piece import OnePiece
 
 OUTSIDE_CONTROL = "outside_control"
 STRADDLING = "straddling"
+UNCERTAIN = "uncertain"
 BAD_COORDINATES = "bad_coordinates"
 GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
@@ -75,10 +76,13 @@ class MoveRules:
         Largest distance between a moved edge and the exact image of the old edge.
     straddling_limit_m
         How far the pieces a feature touches may disagree about it before a person decides.
+    uncertainty_limit_m
+        Largest radial standard error with which a feature moves; without limit unless given.
     """
 
     tolerance_m: float = 0.05
     straddling_limit_m: float = 0.5
+    uncertainty_limit_m: float = np.inf
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,8 @@ def move_geometries(
         moved=moved,
         blocked_by=np.where(wanted, move.blocked_by, ""),
         **move.displacement(),
-        **move.measures(with_distances),
+        **move.distances(with_distances),
+        uncertainty_m=move.uncertainty_m,
         straddling_m=move.straddling_m,
         vertices=len(batch.place),
         vertices_added=np.where(moved, move.added_per_feature(), 0),
@@ -198,6 +203,7 @@ class _Move:
     added: _Added = field(init=False)
     straightened: NDArray[np.bool_] = field(init=False)
     straddling_m: NDArray[np.float64] = field(init=False)
+    uncertainty_m: NDArray[np.float64] = field(init=False)
     _once: Points = field(init=False)
     _number: Integers = field(init=False)
 
@@ -215,6 +221,8 @@ class _Move:
         self.added = _Added.none() if self.rigid is not None else self._find_added()
         self._block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
         self._measure_straddling()
+        self.uncertainty_m = self._largest(self._at_vertices(self.shift_field.uncertainty))
+        self._block(self.uncertainty_m > self.rules.uncertainty_limit_m, UNCERTAIN)
 
     def _block(self, features: NDArray[np.int_] | NDArray[np.bool_], reason: str) -> None:
         free = self.blocked_by[features] == ""
@@ -383,17 +391,16 @@ class _Move:
             )
         return {"shift_easting_m": east, "shift_northing_m": north}
 
-    def measures(self, with_distances: bool) -> dict[str, NDArray[np.float64]]:
-        """Uncertainty and, if asked, the distances, per feature."""
+    def distances(self, wanted: bool) -> dict[str, NDArray[np.float64]]:
+        """The distances to control and to breaks per feature; NaN where they are not ``wanted``."""
         nothing = np.full(len(self.batch), np.nan)
-        found = {"uncertainty_m": self._largest(self._at_vertices(self.shift_field.uncertainty))}
-        found |= {"control_distance_m": nothing, "break_distance_m": nothing}
-        if with_distances:
+        found = {"control_distance_m": nothing, "break_distance_m": nothing}
+        break_distance_m: Callable[[Points], NDArray[np.float64]] | None
+        break_distance_m = getattr(self.shift_field, "break_distance_m", None)
+        if wanted:
             found["control_distance_m"] = self._largest(self._at_vertices(self.shift_field.control_distance_m))
-            break_distance_m: Callable[[Points], NDArray[np.float64]] | None
-            break_distance_m = getattr(self.shift_field, "break_distance_m", None)
-            if break_distance_m is not None:
-                found["break_distance_m"] = -self._largest(-self._at_vertices(break_distance_m))
+        if wanted and break_distance_m is not None:
+            found["break_distance_m"] = -self._largest(-self._at_vertices(break_distance_m))
         return found
 
     def _largest(self, value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from pipeline.geometry import (
     NO_GEOMETRY,
     OUTSIDE_CONTROL,
     STRADDLING,
+    UNCERTAIN,
     MovedBatch,
     MoveRules,
 )
@@ -47,6 +48,7 @@ __all__ = ["SHIFT_REASONS", "ShiftSummary", "ShiftedFile", "shift_file", "shift_
 SHIFT_REASONS = {
     OUTSIDE_CONTROL: "Part of it lies where there is no control, so its shift would be a guess.",
     STRADDLING: "It lies across a break, and its two ways of moving differ by more than the limit.",
+    UNCERTAIN: "The chance that its new place is wrong by more than the limit is too large.",
     BAD_COORDINATES: "It has coordinates that are not numbers.",
     GEOMETRY_TYPE: "Its type of geometry cannot be moved.",
     NO_GEOMETRY: "It has no geometry.",

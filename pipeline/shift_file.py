@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,10 +21,11 @@ from pipeline.georeference import understand
 from pipeline.layer_move import WORKERS, Shape, Tally, move_layer
 from pipeline.layer_survey import LayerSurvey, survey_layer
 from pipeline.ledger import refuse_own_columns
-from qa.limits import limits_in_force
+from qa.limits import Limits, limits_in_force
 from transforms.errors import ExportError
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8192
+"""Few enough for the arrays of a batch to stay in the processor's cache."""
 
 MOVED, UNMOVED, OPEN = "moved", "unmoved", "open"
 
@@ -88,7 +90,7 @@ def shift_file(
     ``target`` has every feature of ``source`` once, in order, with its columns unchanged and ``pai_status``
     (``moved``; ``unmoved`` without geometry; ``open`` where a person must decide), ``pai_reasons`` (codes joined by
     ``;``), ``pai_shift_m``, ``pai_uncertainty_m`` and ``pai_run`` (the first 12 digits of the field file's SHA-256).
-    No base map is known here: whatever lies inside control moves.
+    No base map is known here: whatever lies inside control moves, unless its place would be too uncertain.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def shift_file(
     _refuse_same(source, target)
     shift_field = read_field(field_file).field
     run = hashlib.sha256(field_file.read_bytes()).hexdigest()[:12]
-    rules = MoveRules(tolerance_m, limits_in_force().straddling_m)
+    rules = _rules(tolerance_m, limits_in_force())
     opener = partial(open_batches, source, layer=layer, batch_rows=BATCH_ROWS)
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
@@ -129,6 +131,13 @@ def shift_file(
         written = write_batches(target, _extended(survey), batches)
     notes = (*survey.info.findings, *reference.findings, *written.notes)
     return ShiftedFile(source, target, tally, survey.hanging_nodes, notes)
+
+
+def _rules(tolerance_m: float, limits: Limits) -> MoveRules:
+    """A circular normal error exceeds ``e`` with the chance ``exp(-(e / u)^2)``, ``u`` its radial standard error."""
+    chance = limits.wrong_chance_ratio
+    uncertainty_limit_m = limits.position_error_m / math.sqrt(-math.log(chance)) if chance < 1.0 else math.inf
+    return MoveRules(tolerance_m, limits.straddling_m, uncertainty_limit_m)
 
 
 def _refuse_same(source: Path, target: Path) -> None:

@@ -91,6 +91,26 @@ def test_every_feature_comes_out_once_in_order_with_its_columns_and_its_outcome(
     assert shapely.equals_exact(geometries[1], MIXED[1], 1e-6)
 
 
+class UncertainInTheEast(BendingField):
+    """A field whose 95 % radius is 0.9 m west of 400,500 m and 1.1 m east of it."""
+
+    def uncertainty(self, points):
+        return np.where(points[:, 0] < 400_500.0, 0.9, 1.1) / np.sqrt(-np.log(0.05))
+
+
+def test_what_is_probably_more_than_a_metre_wrong_stays_open(tmp_path, field_file, monkeypatch):
+    monkeypatch.setattr(shift_file, "read_field", lambda _: Fitted(UncertainInTheEast()))
+    places = np.array([shapely.Point(400_100, 300_100), shapely.Point(400_900, 300_100)])
+    crossing = shapely.LineString(shapely.get_coordinates(places))
+    source = write_layer(tmp_path / "in.gpkg", np.array([*places, crossing]))
+    shift_file.shift_file(field_file, source, tmp_path / "out.gpkg")
+    found = read_layer(tmp_path / "out.gpkg")
+    assert found["pai_status"].to_pylist() == ["moved", "open", "open"]
+    assert found["pai_reasons"].to_pylist() == ["", "uncertain", "uncertain"]
+    after = geometries_of(found[GEOMETRY].combine_chunks())
+    assert shapely.equals_exact(after[1], places[1]) and shapely.equals_exact(after[2], crossing)
+
+
 def test_no_feature_is_a_layer_too(tmp_path, field_file):
     source = write_layer(tmp_path / "in.gpkg", MIXED[:0], ref=pa.array([], pa.string()))
     assert shift_file.shift_file(field_file, source, tmp_path / "out.gpkg").features == 0
