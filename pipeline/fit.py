@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from pipeline.control_verdicts import judge_control_table
 from pipeline.field_file import write_field
 from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration, whole_file
+from pipeline.targets import refuse_source_as_target
 from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks
+from qa.calibration import AT_RIM, Calibration, Rim, cross_calibrated_m
 from qa.distortion import folds
 from qa.methods import OWN_COVARIANCE, STIFF, SmoothFit, exact_methods, regions, sound, tabulated
 from transforms.breaks import Breaks
@@ -30,17 +33,18 @@ from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.one_piece import CIRCULAR_95
 from transforms.piecewise import Piecewise, piece_of_control
-from transforms.support import count_places, mean_spacing_m
+from transforms.support import count_places
 from transforms.tabulated import Tabulated
+from transforms.voids import Voids
 
 LEAST_FOR_CONTEST = 8
 """Different places below which a contest by hold-out would be decided by one or two of them."""
 
 LEAST_FOR_COVARIANCE = 5
-LEAST_FOR_CALIBRATION = 100
 MOST_TESTED = 2000
 NEAR_BREAK_M = 200.0
-WIDEST_CALIBRATION = 3.0
+RIM_SHARE = 0.25
+"""Share of the control at the rim that is tested together; more would leave the rim without control."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class FitSummary:
     pieces: int
     holdout_rms_m: float
     within_95_share: dict[str, float]
-    calibration: float
+    calibration: dict[str, float]
     table_tolerance_m: float
     scores: tuple[Score, ...]
     folds: int
@@ -102,6 +106,7 @@ def fit_files(
         If the control cannot support the method.
     """
     read = read_control(files)
+    refuse_source_as_target(out, [file.path for file in read.files])
     given = _given_breaks(breaks, read.control.before) if breaks else None
     judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m, breaks=given)
     fitted = fit_control(_used(judged.verdicts), method=method, breaks=judged.breaks)
@@ -137,9 +142,10 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     contest = compare(methods, regions(pieces, seed), STIFF, seed)
     chosen = contest.winner if method == "auto" else method
     smooth = sound(methods[chosen], covariance)
-    held_out, tested = _held_out(control, breaks, smooth, seed)
-    factor = _calibration(held_out)
-    fields = _fields(control, breaks, lambda piece: tabulated(smooth(piece)).scaled(factor))
+    rim, voids = Rim.of(control.before), Voids.of(control.before)
+    held_out, tested = _held_out(control, breaks, smooth, rim, seed)
+    calibration = Calibration.of(held_out, tested.before, rim)
+    fields = _fields(control, breaks, partial(_stated, smooth, calibration, voids))
     return Fitted(
         pieces=fields,
         breaks=breaks,
@@ -147,8 +153,8 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
         control_sha256=control_sha256(control),
         control_count=len(control),
         scores=contest.scores,
-        calibration=factor,
-        within_95_share=_within_95(held_out, tested, breaks, factor),
+        calibration={"overall": calibration.overall, "at_rim": calibration.at_rim},
+        within_95_share=_within_95(held_out, tested, breaks, rim),
         holdout_rms_m=held_out.rms_m(),
         covariance=_described(covariance) if covariance and chosen == "collocation" else {},
         settings={"method": method, "seed": seed},
@@ -213,40 +219,37 @@ def _fields(control: Control, breaks: Breaks, table_of: Callable[[Control], Tabu
     return Piecewise.fit(control, breaks, table_of).pieces
 
 
-def _held_out(control: Control, breaks: Breaks, smooth: SmoothFit, seed: int) -> tuple[HeldOut, Control]:
-    """The chosen method's predictions of control it has not seen, at most ``MOST_TESTED``, and that control."""
+def _stated(smooth: SmoothFit, calibration: Calibration, voids: Voids, piece: Control) -> Tabulated:
+    return tabulated(smooth(piece)).restated(calibration.factor_at, calibration.overall, voids)
+
+
+def _held_out(control: Control, breaks: Breaks, smooth: SmoothFit, rim: Rim, seed: int) -> tuple[HeldOut, Control]:
+    """The chosen method's predictions of control it has not seen, about ``MOST_TESTED``, and that control.
+
+    Of the rim, which is a small share of a borough, a larger share is tested.
+    """
     block, fold = blocks(control.before, seed)
-    rank = np.random.default_rng(seed).permutation(block.max() + 1)[block]
-    tested = rank < (block.max() + 1) * MOST_TESTED / len(control)
+    rank = np.random.default_rng(seed).permutation(block.max() + 1)[block] / (block.max() + 1)
+    share = MOST_TESTED / len(control)
+    tested = rank < np.where(rim.weight(control.before) > 0.0, max(share, RIM_SHARE), share)
     fold = np.where(tested, fold if tested.all() else 0, -1)
-    rows = np.flatnonzero(tested)
     held_out = hold_out(lambda kept: _pieced(kept, breaks, smooth), control, block, fold)
-    return held_out, control.take(rows)
+    return held_out, control.take(np.flatnonzero(tested))
 
 
-def _calibration(held_out: HeldOut) -> float:
-    """Factor on the stated standard errors that puts 95 % of held-out control within the 95 % radius."""
-    covered = held_out.covered & (held_out.stated_m > 0)
-    if covered.sum() < LEAST_FOR_CALIBRATION:
-        return 1.0
-    ratio = held_out.error_m[covered] / (CIRCULAR_95 * held_out.stated_m[covered])
-    return float(np.clip(np.quantile(ratio, 0.95), 1.0 / WIDEST_CALIBRATION, WIDEST_CALIBRATION))
-
-
-def _within_95(held_out: HeldOut, tested: Control, breaks: Breaks, factor: float) -> dict[str, float]:
+def _within_95(held_out: HeldOut, tested: Control, breaks: Breaks, rim: Rim) -> dict[str, float]:
     """Share of held-out control within the calibrated 95 % radius: overall and where it is hardest to be right."""
-    calibrated = replace(held_out, stated_m=held_out.stated_m * factor)
-    spacing_m = mean_spacing_m(tested.before)
+    within = held_out.error_m <= CIRCULAR_95 * cross_calibrated_m(held_out, tested.before, rim)
     middle = float(np.median(held_out.distance_m))
-    low, high = tested.before.min(axis=0) + spacing_m, tested.before.max(axis=0) - spacing_m
     classes: dict[str, NDArray[np.bool_]] = {
         "overall": np.ones(len(tested), dtype=bool),
         "dense": held_out.distance_m <= middle,
         "sparse": held_out.distance_m > middle,
-        "edge": ((tested.before < low) | (tested.before > high)).any(axis=1),
+        "edge": rim.weight(tested.before) >= AT_RIM,
         "near_breaks": breaks.distance_m(tested.before) <= NEAR_BREAK_M,
     }
-    return {name: calibrated.within_95_share(rows) for name, rows in classes.items()}
+    shares = {name: within[rows & held_out.covered] for name, rows in classes.items()}
+    return {name: float(share.mean()) if len(share) else float("nan") for name, share in shares.items()}
 
 
 def _described(covariance: Covariance) -> dict[str, object]:

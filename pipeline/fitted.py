@@ -30,7 +30,8 @@ class Fitted:
     scores
         The hold-out table of the methods compared.
     calibration
-        Factor by which hold-out widened (or narrowed) the stated standard errors.
+        Factors by which hold-out widened (or narrowed) the stated standard errors: ``overall``, and further
+        ``at_rim`` of control.
     within_95_share
         Share of held-out control within the stated 95 % radius: overall, dense, sparse, edge, near breaks.
     holdout_rms_m
@@ -49,7 +50,7 @@ class Fitted:
     control_sha256: str
     control_count: int
     scores: tuple[Score, ...]
-    calibration: float
+    calibration: dict[str, float]
     within_95_share: dict[str, float]
     holdout_rms_m: float
     covariance: dict[str, object]

@@ -36,8 +36,10 @@ class HeldOut:
     ----------
     error_m
         ``(n,)`` distance from the predicted to the observed new place; NaN where the field covered nothing.
-    stated_m
-        ``(n,)`` radial standard error stated for it, noise of control included.
+    uncertainty_m
+        ``(n,)`` radial standard error that the field stated for its place.
+    noise_m
+        ``(n,)`` radial standard error of the control itself.
     distance_m
         ``(n,)`` distance to the nearest control that was kept.
     block
@@ -45,9 +47,21 @@ class HeldOut:
     """
 
     error_m: NDArray[np.float64]
-    stated_m: NDArray[np.float64]
+    uncertainty_m: NDArray[np.float64]
+    noise_m: NDArray[np.float64]
     distance_m: NDArray[np.float64]
     block: NDArray[np.int_]
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int_]) -> HeldOut:
+        """The control at ``rows``."""
+        return HeldOut(
+            self.error_m[rows], self.uncertainty_m[rows], self.noise_m[rows], self.distance_m[rows], self.block[rows]
+        )
+
+    @property
+    def stated_m(self) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` stated for the prediction, noise of control included."""
+        return np.hypot(self.uncertainty_m, self.noise_m)
 
     @property
     def covered(self) -> NDArray[np.bool_]:
@@ -140,17 +154,18 @@ def hold_out(
     ControlError
         If the method refuses what is left.
     """
-    error_m, stated_m, distance_m = np.full((3, len(control)), np.nan)
+    error_m, uncertainty_m, noise_m, distance_m = np.full((4, len(control)), np.nan)
     for number in folds:
         test = np.flatnonzero(fold == number)
         if len(test) == 0:
             continue
         field, places = fit(control.take(fold != number)), control.before[test]
         error_m[test] = np.hypot(*(field(places) - control.after[test]).T)
-        stated_m[test] = np.hypot(field.uncertainty(places), getattr(field, "noise_m", 0.0))
+        uncertainty_m[test] = field.uncertainty(places)
+        noise_m[test] = getattr(field, "noise_m", 0.0)
         distance_m[test] = field.control_distance_m(places)
     tested = np.flatnonzero(np.isin(fold, folds))
-    return HeldOut(error_m[tested], stated_m[tested], distance_m[tested], block[tested])
+    return HeldOut(error_m, uncertainty_m, noise_m, distance_m, block).take(tested)
 
 
 @dataclass(frozen=True)
@@ -225,7 +240,8 @@ def _joined(results: Sequence[HeldOut]) -> HeldOut:
     offsets = np.cumsum([0, *(result.block.max() + 1 for result in results[:-1])])
     return HeldOut(
         np.concatenate([result.error_m for result in results]),
-        np.concatenate([result.stated_m for result in results]),
+        np.concatenate([result.uncertainty_m for result in results]),
+        np.concatenate([result.noise_m for result in results]),
         np.concatenate([result.distance_m for result in results]),
         np.concatenate([result.block + offset for result, offset in zip(results, offsets, strict=True)]),
     )

@@ -6,13 +6,15 @@ The cost of a place does not depend on control, and the look-up is the same arit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, map_coordinates
 
 from .contract import Points
+
+Floats = NDArray[np.float64]
 
 Source = Callable[[Points], tuple[Points, NDArray[np.float64]]]
 """Places -> shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] there."""
@@ -103,6 +105,29 @@ class Table:
         """Which points lie in cells known at all four corners, ``(n,)``."""
         return np.isfinite(self.error_at(points))
 
+    def refined(self, most_spacing_m: float) -> Table:
+        """The same surface on nodes at most ``most_spacing_m`` apart, as far as the number of nodes is bounded."""
+        rows, columns = self.error_m.shape
+        affordable = np.sqrt(MOST_NODES / (rows * columns))
+        parts = int(min(np.ceil(self.spacing_m / max(most_spacing_m, 1e-9)), max(affordable, 1.0)))
+        if parts < 2:
+            return self
+        east, north, error_m = (_between(grid, parts) for grid in (*self.shift, self.error_m))
+        return replace(self, spacing_m=self.spacing_m / parts, shift=np.stack([east, north]), error_m=error_m)
+
+    def restated(self, stated: Callable[[Points, Points, Floats], Floats]) -> Table:
+        """The same shift with other standard errors at its nodes.
+
+        Parameters
+        ----------
+        stated
+            Nodes ``(n, 2)``, their shift ``(n, 2)`` and standard error ``(n,)`` -> new standard error ``(n,)``.
+        """
+        rows, columns = self.error_m.shape
+        nodes = _nodes(self.origin, self.spacing_m, rows, columns)
+        error_m = stated(nodes, self.shift.reshape(2, -1).T, self.error_m.ravel())
+        return replace(self, error_m=error_m.reshape(rows, columns))
+
     def _places(self, points: Points) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Slices of ``points`` with their (row, column) in the grid, ``(2, k)``; -1 for what is not finite."""
         for start in range(0, len(points), ROWS_AT_ONCE):
@@ -113,6 +138,17 @@ class Table:
 
 def _looked_up(grid: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray[np.float64]:
     return map_coordinates(grid, place, order=1, mode="constant", cval=np.nan, prefilter=False)
+
+
+def _between(grid: Floats, parts: int) -> Floats:
+    """``grid`` with ``parts`` steps to each of its cells, bilinear; NaN where a corner that counts is NaN."""
+    rows, columns = ((np.arange((count - 1) * parts + 1) / parts) for count in grid.shape)
+    place = np.stack(np.meshgrid(rows, columns, indexing="ij")).reshape(2, -1)
+    known = np.isfinite(grid)
+    # An unknown corner must count for nothing on the edge across from it, where its weight is 0.
+    weight = _looked_up(known.astype(float), place)
+    value = _looked_up(np.where(known, grid, 0.0), place)
+    return np.where(weight > 1.0 - 1e-9, value, np.nan).reshape(len(rows), len(columns))
 
 
 def _nodes(origin: NDArray[np.float64], spacing_m: float, rows: int, columns: int) -> Points:

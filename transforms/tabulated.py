@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from .contract import Points
 from .one_piece import OnePiece, as_points
-from .support import Support
+from .support import Support, mean_spacing_m
 from .table import Table
+from .voids import Voids
 
 TOLERANCE_M = 0.005
 """Largest deviation of the table from the field it stands for: a fiftieth of the best control's noise."""
@@ -68,7 +70,22 @@ class Tabulated(OnePiece):
         """Radial standard error ``(n,)`` in metres; NaN outside the table."""
         return self.table.error_at(points)
 
-    def scaled(self, factor: float) -> Self:
-        """The same field with standard errors ``factor`` times as large (its calibration)."""
-        table = replace(self.table, error_m=self.table.error_m * factor)
-        return replace(self, table=table, noise_m=self.noise_m * factor)
+    def restated(self, factor_at: Callable[[Points], NDArray[np.float64]], noise_factor: float, voids: Voids) -> Self:
+        """The same field with calibrated standard errors, which own up to the whole shift within voids.
+
+        Parameters
+        ----------
+        factor_at
+            Places -> factor ``(n,)`` on the field's standard error.
+        noise_factor
+            Factor on the noise of control.
+        voids
+            Where the land may not have moved.
+        """
+
+        def stated(nodes: Points, shift: Points, error_m: NDArray[np.float64]) -> NDArray[np.float64]:
+            unmoved_m2 = voids.chance_at(nodes) * (shift**2).sum(axis=1)
+            return np.sqrt((factor_at(nodes) * error_m) ** 2 + unmoved_m2)
+
+        table = self.table.refined(mean_spacing_m(self.support.before)).restated(stated)
+        return replace(self, table=table, noise_m=self.noise_m * noise_factor)
