@@ -23,8 +23,8 @@ app = typer.Typer(
 
 ControlFiles = Annotated[list[Path], typer.Argument(help="Control files, or folders of them.", show_default=False)]
 FieldFile = Annotated[Path, typer.Argument(help="A fitted shift, made by post-pai fit.", show_default=False)]
-WarnLength = Annotated[float, typer.Option(help="A longer shift makes a control point suspect [m].")]
-RejectLength = Annotated[float, typer.Option(help="A longer shift is rejected [m].")]
+WarnLength = Annotated[float, typer.Option(min=0.0, help="A longer shift makes a control point suspect [m].")]
+RejectLength = Annotated[float, typer.Option(min=0.0, help="A longer shift is rejected [m].")]
 
 
 @app.command()
@@ -104,7 +104,9 @@ def shift(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The layer to shift.", show_default=False)],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The layer to write.", show_default=False)],
     layer: Annotated[str | None, typer.Option(help="The layer inside IN, where it holds several.")] = None,
-    tolerance_m: Annotated[float, typer.Option(help="How closely a straight edge follows the field [m].")] = 0.05,
+    tolerance_m: Annotated[
+        float, typer.Option(min=0.001, help="How closely a straight edge follows the field [m].")
+    ] = 0.05,
     shape: Annotated[Literal["follow", "rigid"], typer.Option(help="rigid keeps right angles right.")] = "follow",
 ) -> None:
     """Shift one layer, any format to any format, streaming."""

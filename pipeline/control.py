@@ -17,6 +17,7 @@ from pipeline.break_lines import read_break_lines
 from pipeline.control_table import ControlTable, read_control
 from pipeline.control_verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
 from pipeline.storage import Migration, whole_file, write_json
+from pipeline.targets import refuse_source_as_target
 from transforms.breaks import Breaks
 
 
@@ -86,9 +87,11 @@ def check_control_files(
     ControlError
         If there is no usable control at all.
     ExportError
-        If ``out`` cannot be written.
+        If ``out`` is one of the files, or cannot be written.
     """
-    judged = judge_control_table(read_control(files), length_warn_m=length_warn_m, length_reject_m=length_reject_m)
+    read = read_control(files)
+    refuse_source_as_target(out, [file.path for file in read.files])
+    judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m)
     write_control_report(judged.verdicts, out)
     return summarise(judged)
 

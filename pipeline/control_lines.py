@@ -108,8 +108,10 @@ def open_line_layer(path: Path) -> Iterator[Any]:
     Raises
     ------
     SourceError
-        If no driver reads the file, or it has no line layer, or several.
+        If it does not exist, no driver reads it, or it has no line layer, or several.
     """
+    if not path.exists():
+        raise SourceError(f"{path} does not exist. Check the path.")
     with _private_copy(path) as copy:
         try:
             with fiona.open(copy, layer=_line_layer_name(copy, path), enabled_drivers=_DRIVERS) as features:

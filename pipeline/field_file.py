@@ -67,7 +67,7 @@ def read_field(path: Path) -> Fitted:
         If ``path`` is missing, cut short or something else.
     """
     if not path.is_file():
-        raise FieldError(f"There is no fitted shift at {path}. Make one with: post-pai fit FILE... --out {path.name}")
+        raise FieldError(f"There is no fitted shift at {path}. Make one with `post-pai fit`.")
     try:
         # np.load leaves a file open that it opened itself and could not read.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:

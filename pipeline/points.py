@@ -12,6 +12,7 @@ import pyarrow.csv as pv
 
 from pipeline.field_file import read_field
 from pipeline.storage import whole_file
+from pipeline.targets import refuse_source_as_target
 from transforms.contract import Points, ShiftField
 from transforms.errors import SourceError
 
@@ -51,7 +52,10 @@ def move_points(field_file: Path, source: Path, target: Path) -> MovedPoints:
         If the field file cannot be read.
     SourceError
         If the CSV cannot be read or lacks the columns.
+    ExportError
+        If ``target`` is the source, or cannot be written.
     """
+    refuse_source_as_target(target, [source, field_file])
     field = read_field(field_file).field
     places = _read_points(source)
     table = _moved_table(field, places)

@@ -162,7 +162,7 @@ def read_settings(path: Path) -> Settings:
     """
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(
             f"{path.parent} is not a migration folder: it has no migration.yaml. "
             "Start from a copy of data/demo/migration.yaml."

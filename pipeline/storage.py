@@ -138,19 +138,36 @@ def whole_file(path: Path) -> Iterator[Path]:
     ExportError
         If another program holds ``path`` open (Windows) or the folder cannot be written.
     """
+    _make_folder_of(path)
     beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
         _flush_to_disk(beside)
         beside.replace(path)
     except PermissionError as error:
-        raise ExportError(
-            f"{path} cannot be written ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
-            "then run again."
-        ) from None
+        raise _no_permission(path, error) from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _make_folder_of(path: Path) -> None:
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder, so no file can be written there. Give the name of a file.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except PermissionError as error:
+        raise _no_permission(path, error) from None
+    except (FileExistsError, NotADirectoryError):
+        raise ExportError(
+            f"{path} cannot be written, because part of its path is a file and no folder. Give another place."
+        ) from None
+
+
+def _no_permission(path: Path, error: PermissionError) -> ExportError:
+    return ExportError(
+        f"{path} cannot be written ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
+        "then run again."
+    )
 
 
 def _flush_to_disk(path: Path) -> None:
