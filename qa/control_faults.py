@@ -27,6 +27,10 @@ LEAST_FILE = 4
 REVERSED_SHARE = 0.4
 """A swapped file fits its neighbours, once swapped back, at least this much better."""
 
+AROUND = 8
+KINDEST = 2
+"""Of this many links of other files about a row, which one (counted from the best) says how well it fits as read."""
+
 
 def is_not_finite(control: Control) -> Mask:
     """Rows with a missing or infinite coordinate."""
@@ -100,36 +104,49 @@ def is_swapped_file(control: Control, file: Ints, judged: Mask) -> Mask:
         ``(n,)`` rows to consider, the others being bad already.
     """
     swapped = np.zeros(len(control), dtype=bool)
-    rows = np.flatnonzero(judged)
-    if len(rows) == 0:
-        return swapped
-    tree = cKDTree(control.before[rows])
-    order = rows[np.argsort(file[rows], kind="stable")]
-    for mine in np.split(order, np.flatnonzero(np.diff(file[order])) + 1):
-        if len(mine) >= LEAST_FILE:
-            swapped[mine] = _is_reversed(control, file, mine, rows, tree)
+    asked = np.flatnonzero(np.bincount(file, judged) >= LEAST_FILE) if len(control) else np.empty(0, dtype=int)
+    doubt = np.ones(len(control) and file.max() + 1)
+    while len(asked):
+        doubt[asked] = _reversal(control, file, np.flatnonzero(judged & ~swapped), asked)
+        clearest = int(doubt.argmin())
+        if doubt[clearest] >= REVERSED_SHARE:
+            break
+        # The clearest goes first: beside a file that is the wrong way round a good one looks reversed itself.
+        swapped |= judged & (file == clearest)
+        doubt[clearest] = 1.0
+        asked = np.flatnonzero(doubt < 1.0)
     return swapped
 
 
-def _is_reversed(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> bool:
-    expected = _shift_around(control, file, mine, rows, tree)
-    if expected is None:
-        return False
-    as_read = np.median(np.hypot(*(control.shift[mine] - expected).T))
-    turned = np.median(np.hypot(*(-control.shift[mine] - expected).T))
-    return bool(turned < REVERSED_SHARE * as_read)
+def _reversal(control: Control, file: Ints, rows: Ints, asked: Ints) -> Floats:
+    """How far each file is from its surroundings if turned round, over how far it is as read, ``(len(asked),)``."""
+    tree = cKDTree(control.before[rows])
+    order = rows[np.argsort(file[rows], kind="stable")]
+    members = np.split(order, np.searchsorted(file[order], np.arange(1, file.max() + 1)))
+    return np.array([_reversal_of_one(control, file, members[number], rows, tree) for number in asked])
 
 
-def _shift_around(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> Points | None:
-    """Median shift of the eight nearest links of other files at each row of one file; None where there are none."""
+def _reversal_of_one(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> float:
+    near = _links_around(control, file, mine, rows, tree)
+    if near is None:
+        return 1.0
+    expected = control.shift[near]
+    as_read = np.linalg.norm(control.shift[mine][:, None] - expected, axis=2)
+    turned = np.hypot(*(control.shift[mine] + np.median(expected, axis=1)).T)
+    # A strip of another sheet disagrees with most links about it, yet always with some it agrees.
+    kindest = np.sort(as_read, axis=1)[:, KINDEST - 1]
+    return float(np.median(turned) / max(np.median(kindest), 1e-9))
+
+
+def _links_around(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> Ints | None:
+    """The eight links of other files nearest to each row of one file, ``(m, 8)``; None where there are too few."""
     places = control.before[mine]
     middle, reach = places.mean(axis=0), np.hypot(*np.ptp(places, axis=0))
     around = rows[tree.query_ball_point(middle, max(1.5 * reach, 500.0))]
     others = around[file[around] != file[mine[0]]]
-    if len(others) < LEAST_FILE:
+    if len(others) < AROUND:
         return None
-    near = cKDTree(control.before[others]).query(places, np.arange(1, min(8, len(others)) + 1))[1]
-    return np.median(control.shift[others[near]], axis=1)
+    return others[cKDTree(control.before[others]).query(places, np.arange(1, AROUND + 1))[1]]
 
 
 def crosses_another(control: Control, rows: Ints, reach_m: float) -> Mask:

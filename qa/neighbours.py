@@ -19,6 +19,8 @@ Ints = NDArray[np.int_]
 RAYLEIGH_MEDIAN = 1.1774
 """Median length of a circular normal error of one metre an axis."""
 
+SLOPE_PULL = 0.02
+
 BATCH = 50_000
 """Rows solved at once, so that memory stays flat at borough size."""
 
@@ -79,7 +81,7 @@ def _planes(places: Points, rows: Ints, points: Points, shift: Points, weight: F
 def _robust_solve(design: Floats, target: Floats, nearness: Floats, rounds: int = 5) -> tuple[Floats, Floats]:
     weight = nearness
     for _ in range(rounds):
-        inverse, coefficients = _weighted_solve(design, target, weight)
+        inverse, coefficients = weighted_solve(design, target, weight, SLOPE_PULL)
         miss = np.linalg.norm(target - design @ coefficients, axis=2)
         miss = np.where(nearness > 0, miss, np.nan)
         scale = _row_median(miss) / RAYLEIGH_MEDIAN
@@ -95,12 +97,17 @@ def _row_median(miss: Floats) -> Floats:
     return np.maximum(np.nan_to_num(median), 1e-3)
 
 
-def _weighted_solve(design: Floats, target: Floats, weight: Floats) -> tuple[Floats, Floats]:
+def weighted_solve(design: Floats, target: Floats, weight: Floats, slope_pull: float) -> tuple[Floats, Floats]:
+    """Inverse normal matrices ``(n, 3, 3)`` and coefficients ``(n, 3, 2)`` of weighted planes.
+
+    The slopes are drawn to level by ``slope_pull`` times the weight, which keeps collinear and tiny
+    neighbourhoods solvable.
+    """
     weighted = design * weight[:, :, None]
     normal = np.swapaxes(design, 1, 2) @ weighted
-    # A slight pull of the slopes towards zero keeps collinear and tiny neighbourhoods solvable.
-    normal[:, [1, 2], [1, 2]] += 0.02 * weight.sum(axis=1)[:, None]
-    normal[:, [0, 1, 2], [0, 1, 2]] += 1e-9
+    total = weight.sum(axis=1)[:, None]
+    normal[:, [1, 2], [1, 2]] += slope_pull * total
+    normal[:, [0, 1, 2], [0, 1, 2]] += 1e-9 * np.minimum(total, 1.0) + 1e-18
     inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     return inverse, inverse @ (np.swapaxes(weighted, 1, 2) @ target)
 

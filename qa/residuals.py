@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qa.control_faults import place_number
+from qa.kindred import kindred
 from qa.neighbours import RAYLEIGH_MEDIAN, local_planes, local_scale, nearest_others, usual_scale
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points
@@ -16,8 +17,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
 Mask = NDArray[np.bool_]
 
-NEIGHBOURS = 16
-"""A plane has six coefficients; sixteen neighbours outvote several bad ones."""
+NEIGHBOURS = 24
+"""A plane has six coefficients; two dozen neighbours outvote several bad ones and the noise of the rest."""
 
 CANDIDATES = 48
 ALIKE = 24
@@ -25,6 +26,12 @@ LEAST_NEIGHBOURS = 4
 LEAST_OF_CODE = 50
 OUTLIER = 4.0
 """Standardised residual from which a point no longer speaks for its neighbours."""
+
+DOUBT = 2.5
+"""Standardised residual from which a point's own kind is asked as well."""
+
+LEAST_KINDRED = 3.0
+"""Fewer neighbours than this that move alike are a cluster, not a piece of land."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +77,16 @@ def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int =
     kept, weight = control.take(finite), trusted[finite].astype(float)
     own = breaks.piece(kept.before)
     nearest = nearest_others(kept.before, CANDIDATES)
-    across = _piece_beside(own, nearest[:, :NEIGHBOURS])
-    inner = _iterated(kept, weight, own, across, nearest, rounds)
+    inner = _iterated(kept, weight, own, nearest, rounds)
     result.vector[finite], result.standardised[finite] = inner.vector, inner.standardised
     return result
 
 
-def _iterated(control: Control, weight: Floats, own: Ints, across: Ints, nearest: Ints, rounds: int) -> Residuals:
+def _iterated(control: Control, weight: Floats, own: Ints, nearest: Ints, rounds: int) -> Residuals:
     place = place_number(control.before)
     speaking = np.where(weight[nearest] > 0, nearest, -1)
     speaking[place[nearest] == place[:, None]] = -1
-    everyone, edge = np.arange(len(own)), np.flatnonzero(across != own)
+    everyone = np.arange(len(own))
     rows = _of_piece(speaking, own, own)
     for _ in range(rounds):
         residual, leverage = _against(control, weight, everyone, rows)
@@ -90,22 +96,21 @@ def _iterated(control: Control, weight: Floats, own: Ints, across: Ints, nearest
         if (trusted == weight).all():
             break
         weight = trusted
-    beyond = _of_piece(speaking[edge], own, across[edge])
-    other, leverage = _against(control, weight, edge, beyond)
-    measure = np.hypot(*other.T) / (noise_m[edge] * np.sqrt(1.0 + leverage))
-    better = measure < standardised[edge]
-    residual[edge[better]], standardised[edge[better]] = other[better], measure[better]
+    return _second_opinion(control, Residuals(residual, standardised), noise_m, speaking)
+
+
+def _second_opinion(control: Control, first: Residuals, noise_m: Floats, speaking: Ints) -> Residuals:
+    """Residuals of doubted points against those neighbours, of whatever piece, that move most as they do.
+
+    Doubted neighbours speak too: on a strip that belongs to no piece all are doubted.
+    """
+    doubted = np.flatnonzero(first.standardised > DOUBT)
+    second = kindred(control, doubted, speaking[doubted], noise_m[doubted])
+    measure = np.hypot(*second.residual.T) / (noise_m[doubted] * np.sqrt(1.0 + second.leverage))
+    better = (second.support >= LEAST_KINDRED) & (measure < first.standardised[doubted])
+    residual, standardised = first.vector.copy(), first.standardised.copy()
+    residual[doubted[better]], standardised[doubted[better]] = second.residual[better], measure[better]
     return Residuals(residual, standardised)
-
-
-def _piece_beside(own: Ints, nearest: Ints) -> Ints:
-    """The other piece that most of the nearest points of other pieces lie in, ``(n,)``; the own one if too few do."""
-    beside = np.where(nearest >= 0, own[nearest], -1)
-    foreign = np.where(beside == own[:, None], -1, beside)
-    ordered = np.sort(foreign, axis=1)[:, ::-1]
-    commonest = ordered[:, LEAST_NEIGHBOURS // 2]
-    enough = (foreign == commonest[:, None]).sum(axis=1) >= LEAST_NEIGHBOURS
-    return np.where(enough & (commonest >= 0), commonest, own)
 
 
 def _against(control: Control, weight: Floats, asked: Ints, rows: Ints) -> tuple[Points, Floats]:
