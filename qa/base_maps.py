@@ -26,7 +26,13 @@ LONGEST_SHIFT_M = 10.0
 ON_A_CORNER_M = 0.03
 """Nearer than this a point lies on a corner; three steps of MapInfo's default rounding."""
 
+ALTERED_RATIO = 0.05
+"""An object whose area (a line: length) differs by more between the editions was altered: its corners tell no shift."""
+
 _NEIGHBOURS = 12
+_OUTER_SHARE = 0.8
+_RADIUS_TO_STANDARD_ERROR = 1.0 / np.sqrt(-np.log(1.0 - _OUTER_SHARE))
+"""From the radius that holds that share of a circular normal scatter to its radial standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class ObservedShift:
     shift
         ``(n, 2)`` metres, new minus old; NaN where the editions have no corner in common.
     spread_m
-        ``(n,)`` robust radial standard deviation of the corners about that median.
+        ``(n,)`` radial standard deviation of the corners about that median; large where they fall into two camps.
     distance_m
         ``(n,)`` to the furthest corner used.
     """
@@ -123,12 +129,16 @@ class CommonCorners:
     shift
         ``(m, 2)`` new minus old in metres.
     object_shift
-        ``(areas, 2)`` median shift of the corners of each area of the old edition; NaN where it has none in common.
+        ``(areas + 1, 2)`` median shift of the corners of each area of the old edition; NaN where it has none in
+        common, and in the last row, which stands for no area.
+    object_spread_m
+        ``(areas + 1,)`` root mean square distance of those corners' shifts from that median.
     """
 
     tree: cKDTree
     shift: Points
     object_shift: Points
+    object_spread_m: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ class BaseMaps:
             count = len(points)
             return ObservedShift(np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf))
         observed = _median_of_nearest(points, self.corners)
-        _take_from_building(observed, self.corners.object_shift[self.before.area_at(points)])
+        _take_from_building(observed, self.corners, self.before.area_at(points))
         return observed
 
 
@@ -163,17 +173,19 @@ def _median_of_nearest(points: Points, corners: CommonCorners) -> ObservedShift:
     distance, corner = (found.reshape(len(points), neighbours) for found in corners.tree.query(points, k=neighbours))
     shift = corners.shift[corner]
     middle = np.median(shift, axis=1)
-    spread = 1.2 * np.median(np.linalg.norm(shift - middle[:, None], axis=2), axis=1)
+    away = np.sort(np.linalg.norm(shift - middle[:, None], axis=2), axis=1)
+    spread = _RADIUS_TO_STANDARD_ERROR * away[:, int(np.ceil(_OUTER_SHARE * neighbours)) - 1]
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
     return ObservedShift(middle, spread, reach)
 
 
-def _take_from_building(observed: ObservedShift, of_building: Points) -> None:
+def _take_from_building(observed: ObservedShift, corners: CommonCorners, building: NDArray[np.int_]) -> None:
     """Put the shift of the building in the place of its surroundings', where a point lies in one."""
-    known = np.isfinite(of_building).all(axis=1) & (observed.distance_m > 0)
-    observed.shift[known], observed.spread_m[known], observed.distance_m[known] = of_building[known], 0.0, 0.0
+    shift, spread_m = corners.object_shift[building], corners.object_spread_m[building]
+    known = np.isfinite(spread_m) & (observed.distance_m > 0)
+    observed.shift[known], observed.spread_m[known], observed.distance_m[known] = shift[known], spread_m[known], 0.0
 
 
 def _segments(geometries: Geometries) -> Geometries:
@@ -187,9 +199,7 @@ def _segments(geometries: Geometries) -> Geometries:
 
 def _common_corners(before: Edition, after: Edition) -> CommonCorners | None:
     old_row, new_row = _rows_with_the_same_id(before.ids, after.ids)
-    alike = shapely.get_num_coordinates(before.geometries[old_row]) == shapely.get_num_coordinates(
-        after.geometries[new_row]
-    )
+    alike = _is_unaltered(before.geometries[old_row], after.geometries[new_row])
     old_row, new_row = old_row[alike], new_row[alike]
     old, owner = shapely.get_coordinates(before.geometries[old_row], return_index=True)
     shift = shapely.get_coordinates(after.geometries[new_row]) - old
@@ -198,8 +208,25 @@ def _common_corners(before: Edition, after: Edition) -> CommonCorners | None:
         return None
     area_of_row = np.cumsum(shapely.get_dimensions(before.geometries) == 2) - 1
     is_area = near & (shapely.get_dimensions(before.geometries[old_row]) == 2)[owner]
-    of_area = _median_by(area_of_row[old_row[owner[is_area]]], shift[is_area], len(before.area_ids))
-    return CommonCorners(cKDTree(old[near]), shift[near], of_area)
+    area = area_of_row[old_row[owner[is_area]]]
+    of_area = _median_by(area, shift[is_area], len(before.area_ids))
+    spread_m = _spread_by(area, shift[is_area], of_area)
+    return CommonCorners(cKDTree(old[near]), shift[near], of_area, spread_m)
+
+
+def _is_unaltered(old: Geometries, new: Geometries) -> NDArray[np.bool_]:
+    """Whether objects have as many corners as before, and about their size."""
+    is_area = shapely.get_dimensions(old) == 2
+    was, now = (np.where(is_area, shapely.area(shape), shapely.length(shape)) for shape in (old, new))
+    same_count = shapely.get_num_coordinates(old) == shapely.get_num_coordinates(new)
+    return np.asarray(same_count & (np.abs(now - was) <= ALTERED_RATIO * was))
+
+
+def _spread_by(group: NDArray[np.int_], values: Points, middle: Points) -> NDArray[np.float64]:
+    """Root mean square distance of ``values`` from their group's ``middle``; NaN for groups without any."""
+    square = np.bincount(group, weights=((values - middle[group]) ** 2).sum(axis=1), minlength=len(middle))
+    count = np.bincount(group, minlength=len(middle))
+    return np.sqrt(np.divide(square, count, out=np.full(len(middle), np.nan), where=count > 0))
 
 
 def _median_by(group: NDArray[np.int_], values: Points, count: int) -> Points:

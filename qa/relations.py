@@ -11,14 +11,12 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from qa.base_maps import BaseMaps
+from qa.base_maps import ALTERED_RATIO, BaseMaps
 from qa.coincidence import Vertices
 from transforms.contract import Points
 
 NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING, GONE_BUILDING = "none", "same", "left", "other", "gone"
 """What became of a point in a building: in none, the same, outside it, in another, or its building is gone."""
-
-_ALTERED_RATIO = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ def building_offset_change_m(before: Points, after: Points, base: BaseMaps) -> N
     old, new = base.before.areas.geometries[old_area[both]], base.after.areas.geometries[new_area[both]]
     offset_before = before[both] - shapely.get_coordinates(shapely.centroid(old))
     offset_after = after[both] - shapely.get_coordinates(shapely.centroid(new))
-    unaltered = np.abs(shapely.area(new) / shapely.area(old) - 1.0) <= _ALTERED_RATIO
+    unaltered = np.abs(shapely.area(new) / shapely.area(old) - 1.0) <= ALTERED_RATIO
     change[both] = np.where(unaltered, np.linalg.norm(offset_after - offset_before, axis=1), np.nan)
     return change
 

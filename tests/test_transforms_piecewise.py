@@ -30,6 +30,12 @@ def test_each_side_moves_with_its_own_piece() -> None:
     assert np.allclose(field(places) - places, [[1.0, -1.0], [3.0, 1.0]], atol=1e-3)
 
 
+def test_the_distance_to_a_break_is_told() -> None:
+    """A plain distance to the line, on either side."""
+    field = Piecewise.fit(TRUE, BREAKS, Affine.fit)
+    assert np.allclose(field.break_distance_m(np.array([[499.0, 400.0], [503.0, 400.0]])), [1.0, 3.0])
+
+
 def test_a_place_can_be_moved_with_the_other_piece() -> None:
     """``in_piece`` answers for a feature that straddles the break."""
     field = Piecewise.fit(TRUE, BREAKS, Affine.fit)

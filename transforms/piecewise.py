@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.special import ndtr
 
 from .breaks import Breaks
 from .contract import NO_PIECE, Control, Points
@@ -121,6 +120,10 @@ class Piecewise(Generic[Field]):
                 distance = np.minimum(distance, field.control_distance_m(points))
         return distance
 
+    def break_distance_m(self, points: Points) -> Floats:
+        """Distance ``(n,)`` in metres to the nearest break."""
+        return self.breaks.distance_m(as_points(points))
+
     @property
     def noise_m(self) -> float:
         """Radial standard error in metres of one control point's own position, over all pieces."""
@@ -155,7 +158,7 @@ def _jump_share(offset: Floats) -> Floats:
     ``2 offset``. It is right or wrong by the whole jump, never in between: where that chance passes 5 %, the 95 %
     radius holds only if it reaches across, which is more than the variance of the two cases says.
     """
-    chance, at_half_width = ndtr(-2.0 * offset), ndtr(-2.0)
+    chance, at_half_width = scipy.special.ndtr(-2.0 * offset), scipy.special.ndtr(-2.0)
     return np.clip((chance - at_half_width) / (MISSED - at_half_width), 0.0, 1.0) / CIRCULAR_95**2
 
 
@@ -192,6 +195,6 @@ def _misfit(control: Control, rows: Ints, piece: Ints, number: Ints, sure: NDArr
         asked = piece == wanted
         if len(members):
             near = np.arange(1, min(SIDE_NEIGHBOURS, len(members)) + 1)
-            found = members[cKDTree(control.before[members]).query(control.before[rows[asked]], near)[1]]
+            found = members[scipy.spatial.cKDTree(control.before[members]).query(control.before[rows[asked]], near)[1]]
             misfit[asked] = np.hypot(*(control.shift[rows[asked]] - control.shift[found].mean(axis=1)).T)
     return misfit

@@ -1,0 +1,82 @@
+"""How the base map itself moved: what its corners tell, and when they tell less than they seem to."""
+
+import numpy as np
+import pytest
+import shapely
+from two_maps import SHIFT, LittleField, base_maps, is_west, plots
+
+from qa.base_maps import BaseMaps, Edition
+
+
+def maps_of(old, new):
+    ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
+    return BaseMaps.of(Edition.of(old, ids), Edition.of(new, ids))
+
+
+def western_buildings():
+    _, buildings = plots()
+    return buildings[is_west(buildings)]
+
+
+def centre(geometry):
+    return shapely.get_coordinates(shapely.centroid(geometry))
+
+
+def test_a_place_in_a_building_moves_with_it():
+    places = centre(western_buildings())
+    observed = base_maps().observed_shift(places)
+    np.testing.assert_allclose(observed.shift, np.broadcast_to(SHIFT, places.shape), atol=1e-6)
+    assert observed.spread_m.max() < 1e-6
+
+
+def test_a_building_of_its_own_way_answers_for_the_places_in_it():
+    old = western_buildings()
+    new = shapely.transform(old, LittleField())
+    new[7] = shapely.affinity.translate(new[7], 0.6, 0.0)
+    observed = maps_of(old, new).observed_shift(centre(old[7]))
+    np.testing.assert_allclose(observed.shift[0], SHIFT + np.array([0.6, 0.0]), atol=1e-6)
+
+
+def test_a_building_that_was_extended_leaves_the_answer_to_its_neighbours():
+    old = western_buildings()
+    new = shapely.transform(old, LittleField())
+    corners = shapely.get_coordinates(new[7])
+    corners[[1, 2]] += 0.25 * (corners[[1, 2]] - corners[[0, 3]])
+    new[7] = shapely.Polygon(corners)
+    observed = maps_of(old, new).observed_shift(centre(old[7]))
+    np.testing.assert_allclose(observed.shift[0], SHIFT, atol=1e-6)
+    assert observed.distance_m[0] > 0
+
+
+def test_a_building_bent_out_of_shape_is_not_called_certain():
+    """As many corners and the same area, but one corner went its own way by 2 m."""
+    old = western_buildings()
+    new = shapely.transform(old, LittleField())
+    corners = shapely.get_coordinates(new[7])
+    along = corners[1] - corners[3]
+    corners[2] += 2.0 * along / np.linalg.norm(along)
+    new[7] = shapely.Polygon(corners)
+    assert shapely.area(new[7]) == pytest.approx(shapely.area(old[7]))
+    assert maps_of(old, new).observed_shift(centre(old[7])).standard_error_m[0] > 0.5
+
+
+@pytest.mark.parametrize("others", [3, 4, 6])
+def test_corners_in_two_camps_are_not_called_certain(others):
+    """Of the twelve nearest corners some lie across a break: the middle of them alone would hide it."""
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    ends = 10.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    old = shapely.linestrings(np.stack([ends, ends * 30], axis=1))
+    jump = np.where(np.arange(12)[:, None] < others, [2.0, 0.0], [0.0, 0.0])
+    new = shapely.linestrings(np.stack([ends + jump, ends * 30 + jump], axis=1))
+    observed = maps_of(old, new).observed_shift(np.zeros((1, 2)))
+    assert observed.standard_error_m[0] > 0.7
+
+
+def test_the_spread_of_even_scatter_is_its_radial_standard_deviation():
+    random = np.random.default_rng(3)
+    starts = random.uniform(0, 3000, (3000, 2))
+    old = shapely.linestrings(np.stack([starts, starts + np.array([1e4, 0.0])], axis=1))
+    scatter = random.normal(0, 0.2, (3000, 1, 2))
+    new = shapely.linestrings(shapely.get_coordinates(old).reshape(-1, 2, 2) + scatter)
+    observed = maps_of(old, new).observed_shift(random.uniform(200, 2800, (400, 2)))
+    assert observed.spread_m.mean() == pytest.approx(0.2 * np.sqrt(2), rel=0.15)
