@@ -21,8 +21,8 @@ from pipeline.georeference import understand
 from pipeline.layer_move import WORKERS, Shape, Tally, move_layer
 from pipeline.layer_survey import LayerSurvey, survey_layer
 from pipeline.ledger import refuse_own_columns
+from pipeline.targets import refuse_source_as_target
 from qa.limits import Limits, limits_in_force
-from transforms.errors import ExportError
 
 BATCH_ROWS = 8192
 """Few enough for the arrays of a batch to stay in the processor's cache."""
@@ -116,7 +116,7 @@ def shift_file(
     ExportError
         If the target is the source, or cannot be written.
     """
-    _refuse_same(source, target)
+    refuse_source_as_target(target, [source, field_file])
     shift_field = read_field(field_file).field
     run = hashlib.sha256(field_file.read_bytes()).hexdigest()[:12]
     rules = _rules(tolerance_m, limits_in_force())
@@ -138,11 +138,6 @@ def _rules(tolerance_m: float, limits: Limits) -> MoveRules:
     chance = limits.wrong_chance_ratio
     uncertainty_limit_m = limits.position_error_m / math.sqrt(-math.log(chance)) if chance < 1.0 else math.inf
     return MoveRules(tolerance_m, limits.straddling_m, uncertainty_limit_m)
-
-
-def _refuse_same(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve() or (target.exists() and source.exists() and target.samefile(source)):
-        raise ExportError(f"{target} is the source itself, and a source is never changed. Give another file for OUT.")
 
 
 def _refuse_own(info: LayerInfo, schema: pa.Schema) -> None:
