@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.formats import GEOMETRY
 from pipeline.geometry import HangingNodes
@@ -91,6 +90,8 @@ def _touching(owner: NDArray[np.int64], name: NDArray[np.uint64], features: int)
     order = np.argsort(name, kind="stable")
     owner, name = owner[order], name[order]
     same = name[1:] == name[:-1]
-    links = coo_matrix((np.ones(int(same.sum()), np.int8), (owner[:-1][same], owner[1:][same])), (features, features))
-    groups, group = connected_components(links, directed=False)
+    links = scipy.sparse.coo_matrix(
+        (np.ones(int(same.sum()), np.int8), (owner[:-1][same], owner[1:][same])), (features, features)
+    )
+    groups, group = scipy.sparse.csgraph.connected_components(links, directed=False)
     return int(groups), group.astype(np.int64)

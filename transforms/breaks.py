@@ -14,9 +14,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from .contract import Points
 
@@ -190,24 +189,24 @@ class Breaks:
         line can separate from it.
         """
         raster = self._raster
-        beside = ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & ~raster.near_line
+        beside = scipy.ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & ~raster.near_line
         asked = np.argwhere(beside)
         answer = np.full(beside.shape, -1, dtype=np.int32)
         answer[beside] = self._exact_piece(raster.centres(asked))
-        row, column = ndimage.distance_transform_edt(~beside, return_distances=False, return_indices=True)
+        row, column = scipy.ndimage.distance_transform_edt(~beside, return_distances=False, return_indices=True)
         return np.where(raster.near_line, -1, answer[row, column])
 
     @cached_property
     def _distance_of_node(self) -> Floats:
         """Distance in metres from the raster's cell centres to the nearest line."""
-        return ndimage.distance_transform_edt(~self._raster.on_line) * self._raster.cell_m
+        return scipy.ndimage.distance_transform_edt(~self._raster.on_line) * self._raster.cell_m
 
     def _coarse_distance(self, points: Points) -> Floats:
         raster = self._raster
         place = (points - raster.origin) / raster.cell_m - 0.5
         inside = np.clip(place, 0.0, np.array(raster.on_line.shape[::-1]) - 1.0)
         beyond = np.hypot(*((place - inside) * raster.cell_m).T)
-        looked_up = ndimage.map_coordinates(self._distance_of_node, inside[:, ::-1].T, order=1, mode="nearest")
+        looked_up = scipy.ndimage.map_coordinates(self._distance_of_node, inside[:, ::-1].T, order=1, mode="nearest")
         return looked_up + beyond
 
     def _exact_piece(self, points: Points) -> Ints:
@@ -256,8 +255,8 @@ class _Segments:
         return cls(base + share * whole, base + next_share * whole, np.repeat(number, parts))
 
     @cached_property
-    def _tree(self) -> cKDTree:
-        return cKDTree((self.start + self.end) / 2.0)
+    def _tree(self) -> scipy.spatial.cKDTree:
+        return scipy.spatial.cKDTree((self.start + self.end) / 2.0)
 
     @cached_property
     def _half_length(self) -> float:
@@ -325,12 +324,12 @@ class _Raster:
     @cached_property
     def near_line(self) -> NDArray[np.bool_]:
         """Cells on a line and those that touch one."""
-        return ndimage.binary_dilation(self.on_line, np.ones((3, 3)))
+        return scipy.ndimage.binary_dilation(self.on_line, np.ones((3, 3)))
 
     @cached_property
     def areas(self) -> NDArray[np.int32]:
         """Areas that the lines close off, numbered from 1; 0 near the lines."""
-        return ndimage.label(~self.near_line)[0]
+        return scipy.ndimage.label(~self.near_line)[0]
 
     def cells(self, points: Points) -> tuple[Ints, Ints]:
         """Row and column of each point's cell, the nearest one for points outside."""
@@ -396,7 +395,7 @@ def _nearest_meeting(dense: Points, changes: Ints, others: list[Points], cell_m:
     """Where, near each change of area, the line comes nearest to the other lines."""
     if len(changes) == 0 or not others:
         return []
-    distance = cKDTree(_dense(others, cell_m / 4.0)).query(dense)[0]
+    distance = scipy.spatial.cKDTree(_dense(others, cell_m / 4.0)).query(dense)[0]
     window = 12
     found = []
     for change in changes.tolist():
@@ -407,6 +406,6 @@ def _nearest_meeting(dense: Points, changes: Ints, others: list[Points], cell_m:
 
 def _thinned(dense: Points, line: Points) -> Points:
     """The ends of a stretch and the line's own vertices between them."""
-    own = cKDTree(line).query(dense)[0] < 1e-6
+    own = scipy.spatial.cKDTree(line).query(dense)[0] < 1e-6
     own[[0, -1]] = True
     return dense[own]

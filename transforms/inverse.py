@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from .contract import NO_PIECE, Points, ShiftField
 
@@ -79,10 +79,10 @@ class Inverse:
         return self.forward
 
     @cached_property
-    def _images(self) -> tuple[Points, Points, cKDTree]:
+    def _images(self) -> tuple[Points, Points, scipy.spatial.cKDTree]:
         moved = self.forward(self.anchors)
         kept = np.isfinite(moved).all(axis=1)
-        return self.anchors[kept], moved[kept], cKDTree(moved[kept])
+        return self.anchors[kept], moved[kept], scipy.spatial.cKDTree(moved[kept])
 
     def _start(self, points: Points, rank: int) -> tuple[Points, Points]:
         """First guess from the anchor of the given rank of nearness, and that anchor."""

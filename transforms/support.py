@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from .contract import Points
 
@@ -51,16 +51,16 @@ class Support:
         return cls(before, reach_m)
 
     @cached_property
-    def tree(self) -> cKDTree:
+    def tree(self) -> scipy.spatial.cKDTree:
         """The control places, for nearest-neighbour queries."""
-        return cKDTree(self.before)
+        return scipy.spatial.cKDTree(self.before)
 
     @cached_property
     def hull(self) -> NDArray[np.float64]:
         """``(m, 3)`` half-planes of the convex hull; empty where control is collinear."""
         try:
-            return ConvexHull(self.before).equations if len(self.before) > 2 else np.empty((0, 3))
-        except QhullError:
+            return scipy.spatial.ConvexHull(self.before).equations if len(self.before) > 2 else np.empty((0, 3))
+        except scipy.spatial.QhullError:
             return np.empty((0, 3))
 
     def distance_m(self, points: Points) -> NDArray[np.float64]:
@@ -108,8 +108,8 @@ def mean_spacing_m(before: Points) -> float:
         return 0.0
     length = float(np.hypot(*np.ptp(before, axis=0)))
     try:
-        area = ConvexHull(before).volume if count > 2 else 0.0
-    except QhullError:
+        area = scipy.spatial.ConvexHull(before).volume if count > 2 else 0.0
+    except scipy.spatial.QhullError:
         area = 0.0
     return float(np.sqrt(area / count)) if area > 1e-3 * length**2 else length / (count - 1)
 
@@ -137,7 +137,8 @@ def local_spacing_m(before: Points) -> NDArray[np.float64]:
     if len(before) < 2 or mean == 0.0:
         return np.full(len(before), mean)
     neighbours = min(LOCAL_NEIGHBOURS, len(before) - 1)
-    farthest = cKDTree(before).query(before, k=[neighbours + 1], workers=query_threads(len(before)))[0][:, 0]
+    tree = scipy.spatial.cKDTree(before)
+    farthest = tree.query(before, k=[neighbours + 1], workers=query_threads(len(before)))[0][:, 0]
     # In a uniform scatter the m-th neighbour lies at the root of m / (pi density).
     local = farthest * np.sqrt(np.pi / neighbours)
     return np.clip(local, mean, LARGEST_LOCAL_SPACING * mean)

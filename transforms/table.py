@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, map_coordinates
 
+from .bilinear import Cells
 from .contract import Points
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,7 @@ MOST_NODES = 200_000
 FEWEST_CELLS = 16
 SAMPLES = 60
 MOST_PLACES = 0.9
-ROWS_AT_ONCE = 1 << 16
+ROWS_AT_ONCE = 1 << 14
 """Rows whose coordinates, results and temporaries stay in the processor's cache."""
 
 
@@ -79,7 +80,7 @@ class Table:
         columns, rows = (np.ceil((extent[2:] - origin) / spacing_m).astype(int) + 3).tolist()
         nodes = _nodes(origin, spacing_m, rows, columns)
         # A cell is covered when a corner is, and then all four must be known.
-        wanted = binary_dilation(covers(nodes).reshape(rows, columns), np.ones((3, 3)))
+        wanted = scipy.ndimage.binary_dilation(covers(nodes).reshape(rows, columns), np.ones((3, 3)))
         at = np.flatnonzero(wanted)
         shift, error_m = np.full((2, rows * columns), np.nan), np.full(rows * columns, np.nan)
         values, error_m[at] = source(nodes[at])
@@ -89,16 +90,16 @@ class Table:
     def shift_at(self, points: Points) -> Points:
         """New minus old ``(n, 2)`` in metres; NaN outside the table."""
         shift = np.empty(points.shape)
-        for rows, place in self._places(points):
-            shift[rows, 0] = _looked_up(self.shift[0], place)
-            shift[rows, 1] = _looked_up(self.shift[1], place)
+        for rows, cells in self._cells(points):
+            shift[rows, 0] = cells.look_up(self.shift[0])
+            shift[rows, 1] = cells.look_up(self.shift[1])
         return shift
 
     def error_at(self, points: Points) -> NDArray[np.float64]:
         """Radial standard error ``(n,)`` in metres; NaN outside the table."""
         error_m = np.empty(len(points))
-        for rows, place in self._places(points):
-            error_m[rows] = _looked_up(self.error_m, place)
+        for rows, cells in self._cells(points):
+            error_m[rows] = cells.look_up(self.error_m)
         return error_m
 
     def covers(self, points: Points) -> NDArray[np.bool_]:
@@ -128,16 +129,12 @@ class Table:
         error_m = stated(nodes, self.shift.reshape(2, -1).T, self.error_m.ravel())
         return replace(self, error_m=error_m.reshape(rows, columns))
 
-    def _places(self, points: Points) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Slices of ``points`` with their (row, column) in the grid, ``(2, k)``; -1 for what is not finite."""
+    def _cells(self, points: Points) -> Iterator[tuple[slice, Cells]]:
+        """Slices of ``points`` with the cells they lie in."""
         for start in range(0, len(points), ROWS_AT_ONCE):
             part = slice(start, min(start + ROWS_AT_ONCE, len(points)))
-            place = ((points[part] - self.origin) / self.spacing_m).T[::-1]
-            yield part, np.where(np.isfinite(place), place, -1.0)
-
-
-def _looked_up(grid: NDArray[np.float64], place: NDArray[np.float64]) -> NDArray[np.float64]:
-    return map_coordinates(grid, place, order=1, mode="constant", cval=np.nan, prefilter=False)
+            column, row = ((points[part] - self.origin) / self.spacing_m).T
+            yield part, Cells.at(np.stack([row, column]), self.error_m.shape)
 
 
 def _between(grid: Floats, parts: int) -> Floats:
@@ -146,8 +143,9 @@ def _between(grid: Floats, parts: int) -> Floats:
     place = np.stack(np.meshgrid(rows, columns, indexing="ij")).reshape(2, -1)
     known = np.isfinite(grid)
     # An unknown corner must count for nothing on the edge across from it, where its weight is 0.
-    weight = _looked_up(known.astype(float), place)
-    value = _looked_up(np.where(known, grid, 0.0), place)
+    cells = Cells.at(place, grid.shape)
+    weight = cells.look_up(known.astype(float))
+    value = cells.look_up(np.where(known, grid, 0.0))
     return np.where(weight > 1.0 - 1e-9, value, np.nan).reshape(len(rows), len(columns))
 
 

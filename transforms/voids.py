@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from .contract import Points
 from .support import count_places, mean_spacing_m, query_threads
@@ -67,7 +67,7 @@ class Voids:
             return nothing
         try:
             centre, radius_m = _empty_discs(before, LEAST_SPACINGS * mean_spacing_m(before))
-        except QhullError:
+        except scipy.spatial.QhullError:
             return nothing
         if len(centre) == 0:
             return nothing
@@ -81,7 +81,7 @@ class Voids:
         finite = np.flatnonzero(np.isfinite(points).all(axis=1))
         if len(self.centre) == 0 or len(finite) == 0:
             return chance
-        tree = cKDTree(points[finite])
+        tree = scipy.spatial.cKDTree(points[finite])
         for centre, radius_m, doubt in zip(self.centre, self.radius_m, self.chance, strict=True):
             chance[finite[tree.query_ball_point(centre, radius_m)]] = doubt
         return chance
@@ -90,7 +90,7 @@ class Voids:
 def _empty_discs(before: Points, least_m: float) -> tuple[Points, Floats]:
     """Centres and radii of the circles through three control points that hold none, centred within the hull."""
     middle = before.mean(axis=0)
-    net = Delaunay(before - middle)
+    net = scipy.spatial.Delaunay(before - middle)
     first, second, third = net.points[net.simplices].transpose(1, 0, 2)
     to_second, to_third = second - first, third - first
     twice_area = 2.0 * (to_second[:, 0] * to_third[:, 1] - to_second[:, 1] * to_third[:, 0])
@@ -107,7 +107,7 @@ def _empty_discs(before: Points, least_m: float) -> tuple[Points, Floats]:
 
 def _spacing_beside(before: Points, centre: Points) -> Floats:
     """Spacing ``(m,)`` in metres of the control nearest to each centre, as its own neighbours show it."""
-    tree = cKDTree(before)
+    tree = scipy.spatial.cKDTree(before)
     beside = tree.query(centre, RIM_NEIGHBOURS, workers=query_threads(len(centre)))[1]
     rows, place = np.unique(beside, return_inverse=True)
     farthest = tree.query(before[rows], [RIM_NEIGHBOURS + 1], workers=query_threads(len(rows)))[0][:, 0]
