@@ -70,11 +70,10 @@ class NaturalNeighbour(Exact):
         )
         row, neighbour, weight = self._laplace(unit, row, start, end)
         total = np.bincount(row, weight, minlength=len(points))
-        means = [
-            np.bincount(row, weight * column[neighbour], minlength=len(points)) / np.where(total > 0, total, np.nan)
-            for column in self.control.shift.T
-        ]
-        found = np.stack(means, axis=1)
+        sums = [np.bincount(row, weight * column[neighbour], minlength=len(points)) for column in self.control.shift.T]
+        # A place in line with an edge has a corner at infinity: no mean, and the triangle answers.
+        with np.errstate(invalid="ignore"):
+            found = np.stack(sums, axis=1) / np.where(total > 0, total, np.nan)[:, None]
         usable = np.isfinite(found).all(axis=1) & ~self._is_at_control(points)
         return np.where(usable[:, None], found, shift)
 
