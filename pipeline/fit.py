@@ -153,7 +153,7 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
         control_sha256=control_sha256(control),
         control_count=len(control),
         scores=contest.scores,
-        calibration={"overall": calibration.overall, "at_rim": calibration.at_rim},
+        calibration=calibration.factors,
         within_95_share=_within_95(held_out, tested, breaks, rim),
         holdout_rms_m=held_out.rms_m(),
         covariance=_described(covariance) if covariance and chosen == "collocation" else {},
@@ -179,7 +179,8 @@ def summarise(fitted: Fitted, fold_count: int) -> FitSummary:
 
 
 def _used(table: pa.Table) -> Control:
-    used = table.filter(pc.equal(table["verdict"], "used"))
+    counted = pc.invert(pc.match_substring(table["reasons"], "repeated"))  # the first of the same link speaks for all
+    used = table.filter(pc.and_(pc.equal(table["verdict"], "used"), counted))
     columns = ("old_easting", "old_northing", "new_easting", "new_northing")
     places = np.column_stack([used[name].to_numpy().astype(float) for name in columns])
     code = np.array(used["code"].to_pylist(), dtype=np.str_)
@@ -220,7 +221,7 @@ def _fields(control: Control, breaks: Breaks, table_of: Callable[[Control], Tabu
 
 
 def _stated(smooth: SmoothFit, calibration: Calibration, voids: Voids, piece: Control) -> Tabulated:
-    return tabulated(smooth(piece)).restated(calibration.factor_at, calibration.overall, voids)
+    return tabulated(smooth(piece)).restated(calibration.factor_at, calibration.noise, voids)
 
 
 def _held_out(control: Control, breaks: Breaks, smooth: SmoothFit, rim: Rim, seed: int) -> tuple[HeldOut, Control]:

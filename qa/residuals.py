@@ -21,7 +21,11 @@ NEIGHBOURS = 24
 """A plane has six coefficients; two dozen neighbours outvote several bad ones and the noise of the rest."""
 
 CANDIDATES = 48
-ALIKE = 24
+ALIKE = 40
+STRENGTH = 80
+"""A local scale is drawn to the usual one by this many points: the median of a few dozen is itself in doubt, and
+where it comes out small good control looks bad."""
+
 LEAST_NEIGHBOURS = 4
 LEAST_OF_CODE = 50
 OUTLIER = 4.0
@@ -139,12 +143,12 @@ def _noise(control: Control, residual: Points, nearest: Ints) -> Floats:
     length = np.hypot(*residual.T)
     usual = usual_scale(length)
     by_code = _scale_by_code(control.code, length, usual) / usual
-    noise_m = local_scale(length / by_code, nearest, usual) * by_code
+    noise_m = local_scale(length / by_code, nearest, usual, STRENGTH) * by_code
     for value in np.unique(control.code):
         those = np.flatnonzero(control.code == value)
         if LEAST_OF_CODE <= len(those) < len(length):
             alike = nearest_others(control.before[those], ALIKE)
-            noise_m[those] = local_scale(length[those], alike, noise_m[those])
+            noise_m[those] = local_scale(length[those], alike, noise_m[those], STRENGTH)
     return noise_m
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FALSE_SHARE = 0.02
+FALSE_SHARE = 0.03
 """Wanted share of false alarms among the alarms."""
 
 BULK = (0.5, 0.9)

@@ -160,7 +160,8 @@ def test_the_foreign_tile_holds_another_tiles_content(control: ControlTable) -> 
 
 @pytest.mark.slow
 def test_faults_of_whole_files_are_all_rejected(made: Borough, control: ControlTable) -> None:
-    """Exchanged columns, another tile's content, lost digits and second targets never reach the fit."""
+    """Exchanged columns, another tile's content, lost digits and second targets never reach the fit, and no good
+    neighbour is rejected with its whole file."""
     verdicts = judge_control_table(control).verdicts
     keys = zip(verdicts["file"].to_pylist(), verdicts["row"].to_pylist(), strict=True)
     verdict = dict(zip(keys, verdicts["verdict"].to_pylist(), strict=True))
@@ -169,6 +170,13 @@ def test_faults_of_whole_files_are_all_rejected(made: Borough, control: ControlT
     found = [verdict[place] for link, place in zip(made.links, where, strict=True) if link.kind in grave]
     assert len(found) > 200
     assert set(found) == {"rejected"}
+    good = {place for link, place in zip(made.links, where, strict=True) if link.harm != "harmful"}
+    rejected = {(row["file"], row["row"]) for row in verdicts.to_pylist() if whole_file_fault(row["reasons"])}
+    assert not good & rejected
+
+
+def whole_file_fault(reasons: str) -> bool:
+    return not {"columns_swapped", "content_of_another_tile"}.isdisjoint(reasons.split(";"))
 
 
 def test_layers_hold_the_awkward_cases() -> None:
