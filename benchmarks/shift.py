@@ -247,7 +247,7 @@ def _as_fitted(control: Control, pieces: tuple[Tabulated, ...], breaks: Breaks) 
         control_sha256=control_sha256(control),
         control_count=len(control),
         scores=(),
-        calibration={"overall": 1.0, "at_rim": 1.0},
+        calibration={"noise": 1.0, "field": 1.0, "at_rim": 1.0},
         within_95_share={},
         holdout_rms_m=0.0,
         covariance={},

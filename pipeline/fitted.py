@@ -30,8 +30,8 @@ class Fitted:
     scores
         The hold-out table of the methods compared.
     calibration
-        Factors by which hold-out widened (or narrowed) the stated standard errors: ``overall``, and further
-        ``at_rim`` of control.
+        Factors by which hold-out widened (or narrowed) the standard errors of the ``noise`` of control and of the
+        ``field``, and the latter further ``at_rim`` of control.
     within_95_share
         Share of held-out control within the stated 95 % radius: overall, dense, sparse, edge, near breaks.
     holdout_rms_m

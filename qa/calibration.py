@@ -74,14 +74,18 @@ class Calibration:
     ----------
     rim
         Where the second factor applies.
-    overall
-        Factor on every standard error, the noise of control included.
+    noise
+        Factor on the standard error of control.
+    field
+        Factor on the field's own; where control errs less than was thought, it is narrowed only by the field's share
+        in that error, for the rest tells nothing about the field.
     at_rim
         Further factor on the field's own standard error on the hull; it fades across the rim.
     """
 
     rim: Rim
-    overall: float = 1.0
+    noise: float = 1.0
+    field: float = 1.0
     at_rim: float = 1.0
 
     @classmethod
@@ -102,30 +106,38 @@ class Calibration:
             return cls(rim)
         weight = rim.weight(places)
         inland = known & (weight == 0.0)
-        overall = _overall(held_out, inland if inland.sum() >= LEAST_TESTED else known)
+        noise, field = _factors(held_out, inland if inland.sum() >= LEAST_TESTED else known)
         at_rim = known & (weight >= AT_RIM) & (held_out.uncertainty_m > 0)
         if at_rim.sum() < LEAST_AT_RIM:
-            return cls(rim, overall)
-        return cls(rim, overall, _at_rim(held_out, at_rim, weight, overall))
+            return cls(rim, noise, field)
+        return cls(rim, noise, field, _at_rim(held_out, at_rim, weight, noise, field))
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """The three factors by name, for files and reports."""
+        return {"noise": self.noise, "field": self.field, "at_rim": self.at_rim}
 
     def factor_at(self, points: Points) -> Floats:
         """Factor ``(n,)`` on the field's own standard error at each point."""
-        return self.overall * (1.0 + (self.at_rim - 1.0) * self.rim.weight(points))
+        return self.field * (1.0 + (self.at_rim - 1.0) * self.rim.weight(points))
 
     def stated_m(self, held_out: HeldOut, places: Points) -> Floats:
         """The standard errors ``(n,)`` of ``held_out``, noise included, as calibrated."""
-        return np.hypot(self.factor_at(places) * held_out.uncertainty_m, self.overall * held_out.noise_m)
+        return np.hypot(self.factor_at(places) * held_out.uncertainty_m, self.noise * held_out.noise_m)
 
 
-def _overall(held_out: HeldOut, rows: NDArray[np.bool_]) -> float:
+def _factors(held_out: HeldOut, rows: NDArray[np.bool_]) -> tuple[float, float]:
+    """The factors on noise and field with which 95 % of the control at ``rows`` is within."""
     ratio = held_out.error_m[rows] / (CIRCULAR_95 * held_out.stated_m[rows])
-    return float(np.clip(np.quantile(ratio, 0.95), 1.0 / WIDEST, WIDEST))
+    factor = float(np.clip(np.quantile(ratio, 0.95), 1.0 / WIDEST, WIDEST))
+    share = float(np.median((held_out.uncertainty_m[rows] / held_out.stated_m[rows]) ** 2))
+    return factor, factor if factor >= 1.0 else factor**share
 
 
-def _at_rim(held_out: HeldOut, rows: NDArray[np.bool_], weight: Floats, overall: float) -> float:
-    """The factor on the hull with which 95 % of the control at the rim is within; never below 1."""
-    needed_m2 = (held_out.error_m[rows] / (CIRCULAR_95 * overall)) ** 2 - held_out.noise_m[rows] ** 2
-    factor = np.sqrt(np.maximum(needed_m2, 0.0)) / held_out.uncertainty_m[rows]
+def _at_rim(held_out: HeldOut, rows: NDArray[np.bool_], weight: Floats, noise: float, field: float) -> float:
+    """The further factor on the hull with which 95 % of the control at the rim is within; never below 1."""
+    needed_m2 = (held_out.error_m[rows] / CIRCULAR_95) ** 2 - (noise * held_out.noise_m[rows]) ** 2
+    factor = np.sqrt(np.maximum(needed_m2, 0.0)) / (field * held_out.uncertainty_m[rows])
     on_hull = 1.0 + (factor - 1.0) / weight[rows]
     return float(np.clip(np.quantile(on_hull, 0.95), 1.0, WIDEST))
 

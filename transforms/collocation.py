@@ -77,8 +77,8 @@ class Kriging(OnePiece):
         least_reach_m = REACH_LENGTHS * covariance.length_m if places < FEW else 0.0
         support = Support.around(control.before, least_reach_m)
         posterior = Posterior.given(control, covariance)
-        residual = control.shift - posterior.at(control.before)[0]
-        scatter = Scatter.of(control.before, residual, covariance.noise_m)
+        shift, error_m = posterior.at(control.before)
+        scatter = Scatter.of(control.before, control.shift - shift, error_m, covariance.noise_m)
         return cls(posterior, scatter, support, covariance.noise_m)
 
     def at(self, points: Points) -> tuple[Points, NDArray[np.float64]]:

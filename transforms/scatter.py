@@ -20,6 +20,9 @@ NEIGHBOURS = 32
 BEYOND_CHANCE = 2.5
 """Standard deviations by which a local mean square must pass the noise before it counts."""
 
+LEAST_LOOSENESS = 0.25
+"""Control that the field follows more closely than this says little of its surroundings' scatter."""
+
 
 @dataclass(frozen=True)
 class Scatter:
@@ -37,7 +40,7 @@ class Scatter:
     excess_m2: NDArray[np.float64]
 
     @classmethod
-    def of(cls, before: Points, residual: Points, noise_m: float) -> Self:
+    def of(cls, before: Points, residual: Points, error_m: NDArray[np.float64], noise_m: float) -> Self:
         """The scatter that residuals show among neighbouring control.
 
         Parameters
@@ -46,6 +49,9 @@ class Scatter:
             ``(n, 2)`` control places in metres.
         residual
             ``(n, 2)`` shift of control less that of the field, metres.
+        error_m
+            ``(n,)`` radial standard error of the field there. The field leans towards its own control: under noise
+            alone a squared residual is the noise variance less the field's.
         noise_m
             Radial standard error of one control point.
         """
@@ -53,7 +59,8 @@ class Scatter:
         if len(before) < NEIGHBOURS:
             return cls(tree, np.zeros(len(before)))
         near = tree.query(before, NEIGHBOURS, workers=query_threads(len(before)))[1]
-        mean_square = (residual**2).sum(axis=1)[near].mean(axis=1)
+        looseness = np.maximum(1.0 - (error_m / noise_m) ** 2, LEAST_LOOSENESS)
+        mean_square = ((residual**2).sum(axis=1) / looseness)[near].mean(axis=1)
         # The mean of n squared radii of a circular normal error varies by its own size over root n.
         by_chance = noise_m**2 * (1.0 + BEYOND_CHANCE / np.sqrt(NEIGHBOURS))
         return cls(tree, np.where(mean_square > by_chance, mean_square - noise_m**2, 0.0))
