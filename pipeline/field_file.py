@@ -10,6 +10,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def write_field(path: Path, fitted: Fitted) -> None:
 
 
 def read_field(path: Path) -> Fitted:
-    """Read a fitted shift.
+    """Read a fitted shift; the last one read is kept, with the raster of its pieces, until its file changes.
 
     Raises
     ------
@@ -68,6 +69,12 @@ def read_field(path: Path) -> Fitted:
     """
     if not path.is_file():
         raise FieldError(f"There is no fitted shift at {path}. Make one with `post-pai fit`.")
+    state = path.stat()
+    return _read_file(path, state.st_mtime_ns, state.st_size, state.st_ino)
+
+
+@lru_cache(maxsize=1)
+def _read_file(path: Path, changed_ns: int, size_bytes: int, inode: int) -> Fitted:
     try:
         # np.load leaves a file open that it opened itself and could not read.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -137,7 +136,7 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     """
     settings = migration.settings.layer(layer_name)
     staged = _read_staged(migration, layer_name)
-    fitted = _fitted(migration)
+    fitted = read_field(migration.field_file)
     digests = _refuse_second_shift(migration, settings, staged)
     regimes = _regimes(migration, settings, staged, fitted)
     wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy == "shift")
@@ -169,17 +168,6 @@ def _refuse_second_shift(migration: Migration, settings: LayerSettings, staged: 
     }
     ledger.refuse_second_shift(migration, settings.name, **digests)
     return digests
-
-
-def _fitted(migration: Migration) -> Fitted:
-    state = migration.field_file.stat() if migration.field_file.exists() else None
-    return _read_fitted(migration.field_file, (state.st_mtime_ns, state.st_size) if state else None)
-
-
-@lru_cache(maxsize=1)
-def _read_fitted(path: Path, state: tuple[int, int] | None) -> Fitted:
-    """Kept for the next layer, with the raster of its pieces; a file whose state changes is read again."""
-    return read_field(path)
 
 
 def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fitted: Fitted) -> Regimes:

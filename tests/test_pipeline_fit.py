@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -115,6 +116,15 @@ def test_file_keeps_every_bit(fitted, inside, tmp_path):
     assert again.sentence == fitted.sentence
     assert again.scores == fitted.scores
     assert again.control_sha256 == fitted.control_sha256
+
+
+def test_a_file_written_anew_is_read_anew(fitted, tmp_path):
+    """What was read before is kept only as long as the file stays as it is."""
+    path = tmp_path / "shift.field"
+    write_field(path, fitted)
+    assert read_field(path) is read_field(path)
+    write_field(path, dataclasses.replace(fitted, version="another"))
+    assert read_field(path).version == "another"
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other", "missing", "bits"])

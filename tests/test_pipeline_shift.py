@@ -296,15 +296,6 @@ def test_what_lies_across_a_break_is_called_straddling_and_stays(tmp_path, field
     assert found["regime"].to_pylist() == ["straddling"] and found["moved"].to_pylist() == [False]
 
 
-def test_a_field_that_is_fitted_anew_is_read_anew(tmp_path, field_file, monkeypatch):
-    migration = make_migration(tmp_path / "m")
-    stage(migration, "plots", MIXED)
-    first = shift.shift_layer(migration, "plots").mean_shift_m
-    migration.field_file.write_bytes(b"another field")
-    monkeypatch.setattr(shift, "read_field", lambda _: Fitted(TurningField()))
-    assert shift.shift_layer(migration, "plots").mean_shift_m != first
-
-
 def test_what_was_measured_on_the_ground_does_not_move(tmp_path, field_file):
     migration = make_migration(tmp_path / "m", method_column="how")
     stage(migration, "plots", np.array([shapely.Point(400_101.3, 300_002.7)] * 2), how=["GPS", "map"])
