@@ -1,4 +1,7 @@
-"""The whole job on the demo borough, by the command, as a newcomer runs it; judged by the borough's truth."""
+"""The whole job by the command, as a newcomer runs it, and as power cuts, officers and rivals disturb it.
+
+The demo borough is run once and judged by its truth; what disturbs a run is tried on a corner of it.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,30 @@ import hashlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import borough
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+import yaml
 
 from pipeline.storage import Migration, read_json, read_lines
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUTCOME = ["pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_m"]
+
+CORNER_TILES = ("SO6461", "SO6462", "SO6561", "SO6562")
+CORNER_LAYERS = ("conservation_areas", "tree_points")
 
 pytestmark = pytest.mark.slow
 
@@ -43,19 +54,43 @@ class Job:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*words), env=self.environment, capture_output=True, text=True, check=False)
 
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
     @property
     def migration(self) -> Migration:
         return Migration.open(self.root)
 
+    def configure(self, **changes: object) -> None:
+        settings = self.root / "migration.yaml"
+        content = yaml.safe_load(settings.read_text(encoding="utf-8")) | changes
+        settings.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
 
 def new_job(folder: Path) -> Job:
-    job = Job(folder / "migration", folder / "home")
-    job.root.mkdir()
-    job.home.mkdir()
-    shutil.copyfile(PROJECT / "data" / "demo" / "migration.yaml", job.root / "migration.yaml")
+    """The demo borough in a folder whose name has a space and a letter beyond ASCII."""
+    job = Job(folder / "Tŷ migration", folder / "home")
+    job.home.mkdir(parents=True)
     shutil.copytree(PROJECT / "data" / "demo" / "sources", job.root / "sources")
+    shutil.copyfile(PROJECT / "data" / "demo" / "migration.yaml", job.root / "migration.yaml")
     shutil.copyfile(PROJECT / "dagster.yaml", job.home / "dagster.yaml")
     return job
+
+
+def new_corner(folder: Path) -> Job:
+    """A corner of the demo borough: four tiles of control and two layers, most of which lie outside them."""
+    job = new_job(folder)
+    for file in (job.root / "sources" / "control").iterdir():
+        if file.stem not in CORNER_TILES:
+            file.unlink()
+    job.configure(layers=[dump(job, name) for name in CORNER_LAYERS])
+    return job
+
+
+def dump(job: Job, layer: str) -> dict[str, object]:
+    return job.migration.settings.layer(layer).model_dump(mode="json", exclude_defaults=True)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +101,35 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, str]:
     assert result.returncode == 0, result.stderr
     assert fingerprint(job.root / "sources") == before, "a source was changed"
     return job, result.stdout
+
+
+@dataclass(frozen=True)
+class Corner:
+    """A finished run on the corner, what it printed, and what a rival was told that began in its midst."""
+
+    job: Job
+    table: str
+    rival: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def corner(tmp_path_factory: pytest.TempPathFactory) -> Corner:
+    job = new_corner(tmp_path_factory.mktemp("corner"))
+    process = job.start()
+    wait_until((job.migration.build_dir / "control").exists, process)
+    rival = job.run()
+    table, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return Corner(job, table, rival)
+
+
+def copy_of(corner: Corner, folder: Path) -> Job:
+    """The finished corner at another place, to be disturbed."""
+    job = Job(folder / "migration", folder / "home")
+    shutil.copytree(corner.job.root, job.root)
+    job.home.mkdir()
+    shutil.copyfile(PROJECT / "dagster.yaml", job.home / "dagster.yaml")
+    return job
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -123,57 +187,129 @@ def distance_m(wkb: bytes, true_wkb: bytes) -> float:
     return float(np.nan_to_num(shapely.hausdorff_distance(one, other)))
 
 
-def test_a_second_run_gives_the_same_and_moves_nothing_twice(done: tuple[Job, str]) -> None:
-    job, table = done
-    layer = job.migration.settings.layers[0].name
-    before, shifts = outcome(job, layer), len(read_lines(job.migration.ledger))
+def test_two_runs_at_once_on_one_migration(corner: Corner) -> None:
+    """The second is told in one sentence, and the first is not disturbed."""
+    assert corner.rival.returncode == 1
+    assert_one_sentence(corner.rival.stderr, "Another run is at work")
+
+
+def test_a_second_run_gives_the_same_and_moves_nothing_twice(corner: Corner) -> None:
+    job = corner.job
+    layer = CORNER_LAYERS[0]
+    before, noted = outcome(job, layer), shifts(job.migration)
     result = job.run("--layer", layer)
     assert result.returncode == 0, result.stderr
     assert outcome(job, layer) == before
-    assert result.stdout == table
-    assert len(read_lines(job.migration.ledger)) == shifts, "the ledger took the same shift for a new one"
+    assert result.stdout == corner.table
+    assert shifts(job.migration) == noted, "the ledger took the same shift for a new one"
+
+
+def shifts(migration: Migration) -> list[tuple[str, str, str]]:
+    """What the ledger says was shifted; exports are noted there too, each time anew."""
+    records = [record for record in read_lines(migration.ledger) if record["event"] == "shifted"]
+    return [(record["layer"], record["source"], record["field"]) for record in records]
+
+
+def is_shifting(migration: Migration) -> bool:
+    return migration.shifted(CORNER_LAYERS[1]).exists()
+
+
+def is_exporting(migration: Migration) -> bool:
+    return any(CORNER_LAYERS[0] in path.name for path in migration.exports_dir.glob("*"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-def test_a_killed_run_leaves_nothing_half_done(done: tuple[Job, str], tmp_path: Path) -> None:
-    """Killed in the middle of the layers and run again, the result is that of the undisturbed run."""
-    undisturbed, _ = done
-    job = new_job(tmp_path)
-    process = subprocess.Popen(job.command(), env=job.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: len(list(job.migration.build_dir.rglob("shifted.parquet"))) >= 2, process)
+@pytest.mark.parametrize("moment", [is_shifting, is_exporting])
+def test_a_killed_run_leaves_nothing_half_done(
+    corner: Corner, tmp_path: Path, moment: Callable[[Migration], bool]
+) -> None:
+    """Killed at a moment that the result depends on and run again, the result is that of the undisturbed run."""
+    job = new_corner(tmp_path)
+    process = job.start()
+    migration = job.migration
+    wait_until(lambda: moment(migration), process)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert job.run().returncode == 0
-    for layer in borough.LAYERS:
-        assert outcome(job, layer) == outcome(undisturbed, layer), layer
-    assert not list(job.migration.exports_dir.rglob("*.part*"))
+    process.communicate()
+    result = job.run()
+    assert result.returncode == 0, result.stderr
+    for layer in CORNER_LAYERS:
+        assert outcome(job, layer) == outcome(corner.job, layer), layer
+    assert not list(job.root.rglob("*.part*"))
+    assert kept(migration.exports_dir) == kept(corner.job.migration.exports_dir)
+    assert shifts(migration) == shifts(corner.job.migration)
 
 
-def wait_until(is_so, process: subprocess.Popen[bytes], seconds: float = 300) -> None:
+def kept(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not is_so():
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.poll() is None, f"the run ended too early: {process.stderr.read() if process.stderr else ''}"
         assert time.monotonic() < end, "the run took too long"
-        time.sleep(0.05)
+        time.sleep(0.002)
 
 
-def test_our_own_export_is_refused_as_a_source(done: tuple[Job, str], tmp_path: Path) -> None:
-    job, _ = done
-    again = new_job(tmp_path)
-    layer = job.migration.settings.layers[0]
-    shutil.copyfile(exported(job, layer.name), again.root / "sources" / "again.gpkg")
-    settings = (again.root / "migration.yaml").read_text().replace(str(layer.file), "sources/again.gpkg")
-    (again.root / "migration.yaml").write_text(settings)
-    result = again.run("--layer", layer.name)
+def test_what_an_officer_saved_outlives_everything_generated(corner: Corner, tmp_path: Path) -> None:
+    """Merged by the next run; with ``build`` and ``review`` deleted, merged again from the log."""
+    job = copy_of(corner, tmp_path)
+    layer = CORNER_LAYERS[1]
+    row = first_open_row(job, layer)
+    decide(job, layer, row, "keep")
+    result = job.run("--layer", layer)
+    assert result.returncode == 0, result.stderr
+    assert status_of(job, layer, row) == "unmoved"
+    decided = outcome(job, layer)
+    shutil.rmtree(job.migration.build_dir)
+    shutil.rmtree(job.migration.review_dir)
+    result = job.run("--layer", layer)
+    assert result.returncode == 0, result.stderr
+    assert outcome(job, layer) == decided
+    assert [line["decision"] for line in read_lines(job.migration.decisions_log)] == ["keep"]
+
+
+def first_open_row(job: Job, layer: str) -> int:
+    with closing(sqlite3.connect(job.migration.review(layer))) as review:
+        return int(review.execute(f'SELECT min(pai_row) FROM "{layer}"').fetchone()[0])
+
+
+def decide(job: Job, layer: str, row: int, decision: str) -> None:
+    """What QGIS does when an officer fills in a form and saves."""
+    with closing(sqlite3.connect(job.migration.review(layer))) as review, review:
+        for (trigger,) in review.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            review.execute(f'DROP TRIGGER "{trigger}"')
+        changed = review.execute(f'UPDATE "{layer}" SET decision = ? WHERE pai_row = ?', (decision, row)).rowcount
+        assert changed == 1
+
+
+def status_of(job: Job, layer: str, row: int) -> str:
+    return str(pq.read_table(job.migration.corrected(layer), columns=["pai_status"])["pai_status"][row])
+
+
+def test_our_own_export_is_refused_as_a_source(corner: Corner, tmp_path: Path) -> None:
+    again = copy_of(corner, tmp_path)
+    shutil.copyfile(exported(corner.job, CORNER_LAYERS[0]), again.root / "sources" / "again.gpkg")
+    again.configure(layers=[{"name": "again", "file": "sources/again.gpkg"}])
+    result = again.run()
     assert result.returncode == 1
     assert "shifted" in result.stderr and "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [(["--layer", "no_such_layer"], "no layer 'no_such_layer'")],
-)
-def test_a_mistake_is_one_sentence(done: tuple[Job, str], words: list[str], sentence: str) -> None:
-    result = done[0].run(*words)
+def test_an_unknown_layer_is_one_sentence(corner: Corner) -> None:
+    result = corner.job.run("--layer", "no_such_layer")
     assert result.returncode == 1
-    assert sentence in result.stderr and "Traceback" not in result.stderr
+    assert_one_sentence(result.stderr, "no layer 'no_such_layer'")
+
+
+def test_an_unknown_setting_is_one_sentence(corner: Corner, tmp_path: Path) -> None:
+    job = copy_of(corner, tmp_path)
+    job.configure(stratgy="shift")
+    result = job.run()
+    assert result.returncode == 1
+    assert_one_sentence(result.stderr, "stratgy is not a setting")
+
+
+def assert_one_sentence(errors: str, content: str) -> None:
+    assert content in errors
+    assert errors.startswith("post-pai: ") and errors.count("\n") == 1 and errors.endswith(".\n")
