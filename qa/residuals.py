@@ -21,6 +21,7 @@ NEIGHBOURS = 24
 """A plane has six coefficients; two dozen neighbours outvote several bad ones and the noise of the rest."""
 
 CANDIDATES = 48
+BESIDE = 16
 ALIKE = 40
 STRENGTH = 80
 """A local scale is drawn to the usual one by this many points: the median of a few dozen is itself in doubt, and
@@ -100,7 +101,29 @@ def _iterated(control: Control, weight: Floats, own: Ints, nearest: Ints, rounds
         if (trusted == weight).all():
             break
         weight = trusted
-    return _second_opinion(control, Residuals(residual, standardised), noise_m, speaking)
+    across = _piece_beside(own, nearest[:, :BESIDE])
+    edge = np.flatnonzero((across != own) & (standardised > DOUBT))
+    beyond, leverage = _against(control, weight, edge, _of_piece(speaking[edge], own, across[edge]))
+    first = _kinder(Residuals(residual, standardised), edge, beyond, noise_m[edge] * np.sqrt(1.0 + leverage))
+    return _second_opinion(control, first, noise_m, speaking)
+
+
+def _piece_beside(own: Ints, nearest: Ints) -> Ints:
+    """The other piece that most of the nearest points of other pieces lie in, ``(n,)``; the own one if too few do."""
+    beside = np.where(nearest >= 0, own[nearest], -1)
+    foreign = np.sort(np.where(beside == own[:, None], -1, beside), axis=1)[:, ::-1]
+    commonest = foreign[:, LEAST_NEIGHBOURS // 2]
+    enough = (foreign == commonest[:, None]).sum(axis=1) >= LEAST_NEIGHBOURS
+    return np.where(enough & (commonest >= 0), commonest, own)
+
+
+def _kinder(first: Residuals, rows: Ints, residual: Points, spread_m: Floats) -> Residuals:
+    """The residuals with those at ``rows`` replaced where the others are smaller for their spread."""
+    measure = np.hypot(*residual.T) / spread_m
+    better = measure < first.standardised[rows]
+    vector, standardised = first.vector.copy(), first.standardised.copy()
+    vector[rows[better]], standardised[rows[better]] = residual[better], measure[better]
+    return Residuals(vector, standardised)
 
 
 def _second_opinion(control: Control, first: Residuals, noise_m: Floats, speaking: Ints) -> Residuals:
@@ -110,11 +133,9 @@ def _second_opinion(control: Control, first: Residuals, noise_m: Floats, speakin
     """
     doubted = np.flatnonzero(first.standardised > DOUBT)
     second = kindred(control, doubted, speaking[doubted], noise_m[doubted])
-    measure = np.hypot(*second.residual.T) / (noise_m[doubted] * np.sqrt(1.0 + second.leverage))
-    better = (second.support >= LEAST_KINDRED) & (measure < first.standardised[doubted])
-    residual, standardised = first.vector.copy(), first.standardised.copy()
-    residual[doubted[better]], standardised[doubted[better]] = second.residual[better], measure[better]
-    return Residuals(residual, standardised)
+    spread_m = noise_m[doubted] * np.sqrt(1.0 + second.leverage)
+    held = second.support >= LEAST_KINDRED
+    return _kinder(first, doubted[held], second.residual[held], spread_m[held])
 
 
 def _against(control: Control, weight: Floats, asked: Ints, rows: Ints) -> tuple[Points, Floats]:
