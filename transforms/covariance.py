@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist, squareform
 
 from .contract import Control, Points
 from .trend import Frame
@@ -112,7 +112,7 @@ def trend_design(unit: Points) -> NDArray[np.float64]:
 class _Block:
     """Control near together, its mutual distances and trend."""
 
-    distance_m: NDArray[np.float64]
+    apart_m: NDArray[np.float64]
     trend: NDArray[np.float64]
     shift: Points
     code: NDArray[np.str_]
@@ -121,7 +121,7 @@ class _Block:
     def of(cls, control: Control) -> _Block:
         frame = Frame.of(control.before)
         trend = trend_design(frame(control.before))
-        return cls(cdist(control.before, control.before), trend, control.shift, control.code)
+        return cls(pdist(control.before), trend, control.shift, control.code)
 
 
 def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
@@ -143,8 +143,8 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
         The most likely of the smoothnesses tried.
     """
     blocks = [_Block.of(block) for block in _chosen_blocks(pieces, seed)]
-    extent = max(float(block.distance_m.max()) for block in blocks)
-    spacing = float(np.median([_spacing(block.distance_m) for block in blocks]))
+    extent = max(float(block.apart_m.max(initial=0.0)) for block in blocks)
+    spacing = float(np.median([_spacing(block) for block in blocks]))
     bounds = (max(spacing / 2, extent * 1e-3, 1e-3), max(10 * extent, 1.0))
     likely = [_most_likely(blocks, smoothness, bounds) for smoothness in SMOOTHNESSES]
     if sum(len(piece) for piece in pieces) <= MOST_POLISHED:
@@ -153,9 +153,12 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     return _with_classes(blocks, max(likely, key=lambda covariance: covariance.log_likelihood))
 
 
-def _spacing(distance_m: NDArray[np.float64]) -> float:
-    others = distance_m + np.where(np.eye(len(distance_m), dtype=bool), np.inf, 0.0)
-    return float(np.median(others.min(axis=1))) if len(others) > 1 else 0.0
+def _spacing(block: _Block) -> float:
+    if len(block.shift) < 2:
+        return 0.0
+    others = squareform(block.apart_m)
+    np.fill_diagonal(others, np.inf)
+    return float(np.median(others.min(axis=1)))
 
 
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
@@ -257,8 +260,9 @@ class _Whitened:
 
     @classmethod
     def of(cls, block: _Block, covariance: Covariance) -> _Whitened:
-        matrix = matern(block.distance_m / covariance.length_m, covariance.smoothness)
-        matrix[np.diag_indices_from(matrix)] += np.maximum(covariance.noise(block.code), LEAST_NOISE_RATIO)
+        # Half of the matrix is enough, and its exponentials are what estimation spends its time on.
+        matrix = squareform(matern(block.apart_m / covariance.length_m, covariance.smoothness))
+        matrix[np.diag_indices_from(matrix)] = 1.0 + np.maximum(covariance.noise(block.code), LEAST_NOISE_RATIO)
         root = cholesky(matrix, lower=True, check_finite=False)
         both = solve_triangular(root, np.hstack([block.trend, block.shift]), lower=True, check_finite=False)
         trend, shift = both[:, :-2], both[:, -2:]
