@@ -131,7 +131,7 @@ def timed(stage: str, work: Callable[[], object]) -> None:
 
 
 def score_layer(migration: Any, world: Path, name: str) -> dict[str, Score]:
-    from pipeline.linear_copy import linear_copy
+    from pipeline.geometry.linear_copy import linear_copy
 
     old, _ = linear_copy(pq.read_table(migration.staged(name))["pai_geometry"].to_pylist())
     new, _ = linear_copy(pq.read_table(migration.shifted(name))["pai_geometry"].to_pylist())

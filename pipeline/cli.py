@@ -33,7 +33,7 @@ def run(
     layer: Annotated[list[str] | None, typer.Option(help="Only this layer; may be given again.")] = None,
 ) -> None:
     """Run the whole job, headless: the same assets as in the Dagster UI."""
-    from pipeline.headless import run_migration
+    from pipeline.orchestration.headless import run_migration
 
     sys.stdout.write(run_migration(migration, layer or [], progress=_progress()))
 
@@ -47,8 +47,8 @@ def ui(
     ] = None,
 ) -> None:
     """Open the Dagster UI (Dagit) on 127.0.0.1 for one migration."""
-    from pipeline.instance import default_migration
-    from pipeline.ui import serve
+    from pipeline.orchestration.instance import default_migration
+    from pipeline.orchestration.ui import serve
 
     serve(migration or default_migration(), port=port, allow_hosts=allow_host or [])
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.break_lines import read_break_lines
-from pipeline.control_table import ControlTable, read_control
-from pipeline.control_verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
+from pipeline.control_input.break_lines import read_break_lines
+from pipeline.control_input.table import ControlTable, read_control
+from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
 from pipeline.storage import Migration, whole_file, write_json
 from pipeline.targets import refuse_source_as_target
 from transforms.breaks import Breaks

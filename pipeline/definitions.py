@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipeline.assets import (
+from pipeline.orchestration.assets import (
     control,
     export,
     fit,
@@ -14,9 +14,9 @@ from pipeline.assets import (
     shift_export,
     sources,
 )
-from pipeline.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, saved_reviews
-from pipeline.catalogue import MigrationFolder
-from pipeline.instance import default_migration
+from pipeline.orchestration.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, saved_reviews
+from pipeline.orchestration.catalogue import MigrationFolder
+from pipeline.orchestration.instance import default_migration
 
 defs = dg.Definitions(
     assets=[sources, control, fit, shift_export, shift, quality, officer_fixes, review, export, qa_board],

@@ -19,9 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.evidence import write_evidence
-from pipeline.exchange import export_field
-from pipeline.export_place import (
+from pipeline.delivery.place import (
     all_withdrawn,
     folder_beside,
     manifest_path,
@@ -29,14 +27,16 @@ from pipeline.export_place import (
     refuse_other_layers_files,
     withdraw,
 )
-from pipeline.exported import Checked, check_export
+from pipeline.delivery.provenance import decisions_on, foundations, versions
+from pipeline.delivery.read_back import Checked, check_export
+from pipeline.exchange import export_field
 from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
 from pipeline.formats import write_batches
-from pipeline.layer_stream import Written
+from pipeline.formats.stream import Written
 from pipeline.ledger import record_export
-from pipeline.outcome import Counts, Outcome, read_outcome
-from pipeline.provenance import decisions_on, foundations, versions
+from pipeline.pages.evidence import write_evidence
+from pipeline.pages.outcome import Counts, Outcome, read_outcome
 from pipeline.storage import Migration, sha256, whole_file, write_json
 from transforms.errors import FieldError
 

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.break_lines import read_break_lines
-from pipeline.control_table import read_control
-from pipeline.control_verdicts import judge_control_table
+from pipeline.control_input.break_lines import read_break_lines
+from pipeline.control_input.table import read_control
+from pipeline.control_input.verdicts import judge_control_table
 from pipeline.field_file import write_field
 from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration, whole_file

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base_maps import read_base_maps
-from pipeline.linear_copy import linear_copy
+from pipeline.geometry.linear_copy import linear_copy
 from pipeline.settings import Strategy
 from pipeline.storage import Migration, whole_file
 from qa import triage

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.answers import Answers, read_answers
-from pipeline.control_nearby import read_control_nearby
-from pipeline.corrected import write_corrected
-from pipeline.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
-from pipeline.layer_rows import LayerRows, read_layer_rows
-from pipeline.merge import Outcome, displacement_m, merge
-from pipeline.offers import offer_features
-from pipeline.review_file import (
+from pipeline.officers.answers import Answers, read_answers
+from pipeline.officers.control_nearby import read_control_nearby
+from pipeline.officers.corrected import write_corrected
+from pipeline.officers.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
+from pipeline.officers.layer_rows import LayerRows, read_layer_rows
+from pipeline.officers.merge import Outcome, displacement_m, merge
+from pipeline.officers.offers import offer_features
+from pipeline.officers.review_file import (
     RESERVED_NAMES,
     ControlNearby,
     Offer,

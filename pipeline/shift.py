@@ -20,7 +20,10 @@ from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
 from pipeline.fitted import Fitted
 from pipeline.formats import GEOMETRY, open_batches, write_batches
-from pipeline.geometry import (
+from pipeline.geometry.layer_move import WORKERS, Tally, move_layer
+from pipeline.geometry.layer_survey import survey_layer
+from pipeline.geometry.linear_copy import linear_copy
+from pipeline.geometry.move import (
     BAD_COORDINATES,
     GEOMETRY_TYPE,
     NO_GEOMETRY,
@@ -30,10 +33,7 @@ from pipeline.geometry import (
     MovedBatch,
     MoveRules,
 )
-from pipeline.layer_move import WORKERS, Tally, move_layer
-from pipeline.layer_survey import survey_layer
-from pipeline.linear_copy import linear_copy
-from pipeline.neighbour_layers import neighbour_places
+from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.settings import LayerSettings
 from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
 from pipeline.storage import Migration, read_json, sha256

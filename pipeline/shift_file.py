@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY, LayerInfo, open_batches, write_batches
-from pipeline.geometry import NO_GEOMETRY, MovedBatch, MoveRules
+from pipeline.geometry.layer_move import WORKERS, Shape, Tally, move_layer
+from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
+from pipeline.geometry.move import NO_GEOMETRY, MovedBatch, MoveRules
 from pipeline.georeference import understand
-from pipeline.layer_move import WORKERS, Shape, Tally, move_layer
-from pipeline.layer_survey import LayerSurvey, survey_layer
 from pipeline.ledger import refuse_own_columns
 from pipeline.targets import refuse_source_as_target
 from qa.limits import Limits, limits_in_force

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.formats import GEOMETRY, LayerStream, open_batches, write_batches
-from pipeline.formats_recognise import recognise
+from pipeline.formats.recognise import recognise
+from pipeline.geometry.layer_census import LayerCensus
+from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.georeference import SAMPLE_VERTICES, Georeference, understand
-from pipeline.layer_census import LayerCensus
 from pipeline.ledger import refuse_own_columns
 from pipeline.settings import LayerSettings
 from pipeline.storage import Migration, sha256, write_json
-from pipeline.wkb_batch import WkbBatch
 from transforms.contract import Points
 from transforms.errors import SettingsError, SourceError
 

@@ -10,7 +10,7 @@ import shapely
 from borough_ground import Ground
 from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, SIDE_M, SOUTH, STRIP_M, URBAN, WEST, Places, Shift
 
-from pipeline.tile_names import tile_extent
+from pipeline.control_input.tile_names import tile_extent
 
 BUILDING, BOUNDARY, JUNCTION = "0001", "0030", "0098"
 _NOISE_M = {BUILDING: 0.15, BOUNDARY: 0.25, JUNCTION: 0.35}

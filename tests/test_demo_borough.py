@@ -15,10 +15,10 @@ from borough import LAYERS, Borough, make_borough, write_sources, write_truth
 from borough_control import FOREIGN_TILE, SWAPPED_TILE, line_numbers, make_links, write_link_files
 from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, STRIP_M, URBAN, Shift
 
-from pipeline.control_table import ControlTable, read_control
-from pipeline.control_verdicts import judge_control_table
+from pipeline.control_input.table import ControlTable, read_control
+from pipeline.control_input.tile_names import tile_extent
+from pipeline.control_input.verdicts import judge_control_table
 from pipeline.storage import Migration
-from pipeline.tile_names import tile_extent
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SOURCES = DATA / "demo" / "sources"

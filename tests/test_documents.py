@@ -12,9 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline.cli import app
-from pipeline.control_verdicts import CONTROL_REASONS
+from pipeline.control_input.verdicts import CONTROL_REASONS
 from pipeline.definitions import defs
-from pipeline.reasons import SENTENCES
+from pipeline.pages.reasons import SENTENCES
 from pipeline.settings import ExportFormat, Method, Settings, Strategy
 from qa.limits import documented_limits
 

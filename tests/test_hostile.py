@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.formats import open_batches, write_batches
+from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.georeference import understand
-from pipeline.wkb_batch import WkbBatch
 from transforms.errors import PostPaiError, SourceError
 
 HOSTILE = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "hostile"

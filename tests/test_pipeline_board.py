@@ -6,11 +6,11 @@ import re
 import pytest
 from outcomes import make_migration, plots, write_layer
 
-from pipeline import evidence
-from pipeline.board import board_map, read_board, write_board
 from pipeline.export import export_layer
-from pipeline.layer_pictures import LayerPictures
-from pipeline.outcome import Counts
+from pipeline.pages import evidence
+from pipeline.pages.board import board_map, read_board, write_board
+from pipeline.pages.layer_pictures import LayerPictures
+from pipeline.pages.outcome import Counts
 from pipeline.storage import Migration
 
 

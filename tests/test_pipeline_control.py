@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.break_lines import read_break_lines
 from pipeline.control import check_control, check_control_files
-from pipeline.control_table import read_control
-from pipeline.control_verdicts import CONTROL_REASONS, REPORT_COLUMNS
+from pipeline.control_input.break_lines import read_break_lines
+from pipeline.control_input.table import read_control
+from pipeline.control_input.verdicts import CONTROL_REASONS, REPORT_COLUMNS
 from pipeline.storage import Migration, read_json, sha256
 from transforms.errors import ControlError, SourceError
 

@@ -6,8 +6,8 @@ import fiona
 import numpy as np
 import pytest
 
-from pipeline.control_files import ROW_REASONS, find_control_files, read_control_file
-from pipeline.tile_names import tile_extent
+from pipeline.control_input.files import ROW_REASONS, find_control_files, read_control_file
+from pipeline.control_input.tile_names import tile_extent
 from transforms.errors import SourceError
 
 OLD_NEW = [457224.20, 221147.60, 457223.39, 221146.11]

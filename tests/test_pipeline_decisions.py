@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from review_migration import LAYER, execute, make_migration, offered, outcomes, save, square, write_stages
 
-from pipeline.decisions import Decision, append_new, read_decisions, standing
+from pipeline.officers.decisions import Decision, append_new, read_decisions, standing
 from pipeline.review import review_layer
 from pipeline.storage import Migration
 
@@ -78,12 +78,12 @@ def test_a_decision_that_could_belong_to_two_moved_features_belongs_to_neither()
 
 
 KILLED_AT = {
-    "before the first answer is logged": "pipeline.decisions.append_line",
-    "after the first answer is logged": "pipeline.decisions.append_line#2",
+    "before the first answer is logged": "pipeline.officers.decisions.append_line",
+    "after the first answer is logged": "pipeline.officers.decisions.append_line#2",
     "before the outcome is written": "pipeline.review.write_corrected",
     "with the outcome half in place": "pipeline.storage._flush_to_disk",
     "before the review file is written": "pipeline.review.write_review",
-    "with the review file half written": "pipeline.review_file.store_styles",
+    "with the review file half written": "pipeline.officers.review_file.store_styles",
     "before the review file takes its place": "pipeline.storage._flush_to_disk#2",
 }
 _KILLER = """

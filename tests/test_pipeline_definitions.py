@@ -3,9 +3,9 @@
 import dagster as dg
 import pytest
 
-from pipeline import checks
-from pipeline.automation import nightly_migration, saved_reviews
 from pipeline.definitions import defs
+from pipeline.orchestration import checks
+from pipeline.orchestration.automation import nightly_migration, saved_reviews
 
 STAGES = ["sources", "control", "fit", "shift", "quality", "review", "export"]
 

@@ -9,11 +9,11 @@ import pytest
 import shapely
 from outcomes import make_migration, plots, write_layer
 
-from pipeline import evidence
-from pipeline.evidence import limit_rows, reason_rows, summary, write_evidence
-from pipeline.layer_pictures import LayerPictures
-from pipeline.outcome import Counts, read_outcome
-from pipeline.reasons import SENTENCES
+from pipeline.pages import evidence
+from pipeline.pages.evidence import limit_rows, reason_rows, summary, write_evidence
+from pipeline.pages.layer_pictures import LayerPictures
+from pipeline.pages.outcome import Counts, read_outcome
+from pipeline.pages.reasons import SENTENCES
 from pipeline.storage import append_line
 from qa.limits import documented_limits
 from transforms.errors import ExportError
@@ -115,7 +115,7 @@ def test_every_reason_has_its_count_and_its_sentence(migration):
 
 def test_no_two_stages_give_one_reason_code_two_sentences():
     """A code must mean one thing wherever it is read."""
-    from pipeline.merge import REVIEW_REASONS
+    from pipeline.officers.merge import REVIEW_REASONS
     from qa.triage import REASONS
 
     assert not set(REASONS) & set(REVIEW_REASONS)

@@ -13,12 +13,12 @@ import pytest
 import shapely
 from outcomes import make_migration, plots, write_layer
 
-from pipeline import evidence
 from pipeline import export as export_module
-from pipeline.digest import TableDigest
+from pipeline.delivery.digest import TableDigest
 from pipeline.export import export_layer
 from pipeline.formats import open_batches
-from pipeline.layer_pictures import LayerPictures
+from pipeline.pages import evidence
+from pipeline.pages.layer_pictures import LayerPictures
 from pipeline.storage import read_json, read_lines, sha256
 from transforms.errors import ExportError
 
@@ -298,7 +298,9 @@ def test_a_lost_feature_is_noticed(migration, monkeypatch):
 KILLED_EXPORT = """
 import os, signal
 from pathlib import Path
-from pipeline import evidence, export, export_place
+from pipeline import export
+from pipeline.pages import evidence
+from pipeline.delivery import place as export_place
 from pipeline.storage import Migration
 honest, moved = export_place._move, []
 def killed(path, target):

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.formats import GEOMETRY, inspect, open_batches, write_batches
-from pipeline.layer_stream import Origin, feature_id_column, geometry_field, mark_feature_id, origin_of
-from pipeline.text_coordinates import numbers_from_text, points_from_text, shapes_from_wkt
-from pipeline.text_encoding import encoding_of
-from pipeline.wkb_types import TypeCount, type_codes
+from pipeline.formats.stream import Origin, feature_id_column, geometry_field, mark_feature_id, origin_of
+from pipeline.formats.text_coordinates import numbers_from_text, points_from_text, shapes_from_wkt
+from pipeline.formats.text_encoding import encoding_of
+from pipeline.geometry.wkb_types import TypeCount, type_codes
 from transforms.errors import ExportError, PostPaiError, SourceError
 
 ORIGIN = (358_000.0, 161_000.0)
@@ -240,7 +240,7 @@ def test_a_shapefile_says_which_names_it_shortened(tmp_path):
 
 def test_a_shapefile_keeps_its_field_widths(shared_data, tmp_path):
     """Number and text columns of a DBF have the width and decimals they came with."""
-    from pipeline.dbf_widths import number_widths
+    from pipeline.formats.dbf_widths import number_widths
 
     source = shared_data / "chew_valley/layers/planning_applications.shp"
     with open_batches(source) as stream:

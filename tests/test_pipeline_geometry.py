@@ -22,10 +22,10 @@ from shift_worlds import (
     wkb_array,
 )
 
-from pipeline.geometry import MoveRules, move_geometries
-from pipeline.hanging import LaidOut, NodeFinder
-from pipeline.wkb import Trouble, find_runs
-from pipeline.wkb_batch import WkbBatch
+from pipeline.geometry.hanging import LaidOut, NodeFinder
+from pipeline.geometry.move import MoveRules, move_geometries
+from pipeline.geometry.wkb import Trouble, find_runs
+from pipeline.geometry.wkb_batch import WkbBatch
 from qa.coverage import area_between, edge_error_m, hanging_nodes
 
 RULES = MoveRules()

@@ -10,7 +10,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pipeline.guard import Guard
+from pipeline.orchestration.guard import Guard
 
 SAME = {"host": "127.0.0.1:3000"}
 

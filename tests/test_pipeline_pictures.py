@@ -8,9 +8,9 @@ import pytest
 import shapely
 from outcomes import make_migration, plots
 
-from pipeline.base_map_window import read_new_map
-from pipeline.charts import histogram
-from pipeline.maps import (
+from pipeline.pages.base_map_window import read_new_map
+from pipeline.pages.charts import histogram
+from pipeline.pages.maps import (
     ControlPlaces,
     Features,
     Shifts,
@@ -21,9 +21,9 @@ from pipeline.maps import (
     shift_map,
     small_map,
 )
-from pipeline.outcome import STATUSES, Counts
-from pipeline.outlines import drawable, drawn_rows
-from pipeline.pictures import INLINE_LIMIT, Picture, inline_bar_svg, inline_histogram_svg
+from pipeline.pages.outcome import STATUSES, Counts
+from pipeline.pages.outlines import drawable, drawn_rows
+from pipeline.pages.pictures import INLINE_LIMIT, Picture, inline_bar_svg, inline_histogram_svg
 from pipeline.storage import Migration
 
 CURVE = bytes.fromhex("010800000003000000") + np.array([0.0, 0, 1, 1, 2, 0]).tobytes()

@@ -11,7 +11,7 @@ from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 from pipeline import quality
 from pipeline.base_maps import read_base_maps
 from pipeline.captures import read_evidence
-from pipeline.linear_copy import linear_copy
+from pipeline.geometry.linear_copy import linear_copy
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
 from qa.regime import REASONS as REGIME_REASONS

@@ -27,9 +27,9 @@ from review_migration import (
     write_stages,
 )
 
-from pipeline.control_nearby import read_control_nearby
-from pipeline.decisions import read_decisions
-from pipeline.merge import REVIEW_REASONS
+from pipeline.officers.control_nearby import read_control_nearby
+from pipeline.officers.decisions import read_decisions
+from pipeline.officers.merge import REVIEW_REASONS
 from pipeline.review import changed_reviews, review_layer
 from pipeline.storage import Migration
 from transforms.errors import ReviewError

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shift_worlds import BendingField, TurningField, geometries_of, random_geometries, road_coverage, wkb_array
 
-from pipeline import layer_survey, shift, shift_file
+from pipeline import shift, shift_file
 from pipeline.formats import GEOMETRY, open_batches, write_batches
-from pipeline.geometry import MoveRules, move_geometries
-from pipeline.in_order import AHEAD, in_order
-from pipeline.layer_stream import Origin, geometry_field
+from pipeline.formats.stream import Origin, geometry_field
+from pipeline.geometry.in_order import AHEAD, in_order
+from pipeline.geometry.move import MoveRules, layer_survey, move_geometries
 from pipeline.settings import BaseMaps, ControlSettings, LayerSettings, Settings
 from pipeline.storage import Migration
 from qa.coverage import area_between

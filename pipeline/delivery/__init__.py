@@ -1,0 +1,1 @@
+"""What makes an export whole, verified and answerable."""

@@ -1,0 +1,257 @@
+"""Formats narrower than a layer may be (Shapefile, MapInfo, file geodatabase): what is fitted in, named and counted.
+
+Such a format wants to know before the first feature how wide the text is, whether numbers fit, and which kinds of
+geometry will come. So the stream is first laid aside on disk while it is measured, and then written from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.formats.dbf_widths import as_it_was
+from pipeline.formats.stream import GEOMETRY
+from pipeline.geometry.wkb_batch import WkbBatch
+from pipeline.geometry.wkb_types import TypeCount, type_codes, type_name
+from transforms.errors import ExportError
+
+WIDTH = b"GDAL:OGR:width"
+_OGR_TYPE = b"GDAL:OGR:type"
+_WIDEST_TEXT = 254
+_KINDS = {1: "points", 2: "lines", 3: "polygons", 4: "multipoints", 5: "lines", 6: "polygons"}
+_AS_LINEAR = {8: 2, 9: 2, 10: 3, 11: 5, 12: 6, 17: 3}
+_INT32 = 1 << 31
+
+
+@dataclass
+class Measure:
+    """What the columns of a stream hold: the longest text, the extremes of integers, the missing and the empty."""
+
+    longest_text: Counter[str] = field(default_factory=Counter)
+    too_long: int = 0
+    null_text: int = 0
+    empty_text: int = 0
+    wide_integers: set[str] = field(default_factory=set)
+    largest: dict[str, float] = field(default_factory=dict)
+    is_windows_western: bool = True
+
+    def add(self, name: str, column: pa.Array) -> None:
+        """Measure one more piece of the column ``name``."""
+        if pa.types.is_string(column.type):
+            self._add_text(name, column)
+        elif pa.types.is_int64(column.type):
+            extremes = pc.min_max(column).as_py().values()
+            if any(value is not None and not -_INT32 <= value < _INT32 for value in extremes):
+                self.wide_integers.add(name)
+        elif pa.types.is_floating(column.type):
+            largest = pc.max(pc.abs(column)).as_py() or 0.0
+            is_finite = pc.all(pc.is_finite(column), min_count=0).as_py()
+            self.largest[name] = max(self.largest.get(name, 0.0), largest if is_finite else np.inf)
+
+    def _add_text(self, name: str, column: pa.Array) -> None:
+        length = pc.binary_length(column)
+        self.longest_text[name] = max(self.longest_text[name], pc.max(length).as_py() or 0)
+        self.too_long += pc.sum(pc.greater(length, _WIDEST_TEXT)).as_py() or 0
+        self.null_text += column.null_count
+        self.empty_text += pc.sum(pc.equal(length, 0)).as_py() or 0
+        if self.is_windows_western and not pc.all(pc.string_is_ascii(column), min_count=0).as_py():
+            self.is_windows_western = _is_windows_western(column)
+
+
+def _is_windows_western(column: pa.Array) -> bool:
+    try:
+        "".join(value for value in column.to_pylist() if value).encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A stream laid aside on disk, with its measure."""
+
+    path: Path
+    schema: pa.Schema
+    measure: Measure
+    types: TypeCount
+
+    @classmethod
+    def of(cls, path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Spool:
+        """Lay ``batches`` aside in ``path``."""
+        measure, types = Measure(), TypeCount()
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            for batch in batches:
+                for name, column in zip(schema.names, batch.columns, strict=True):
+                    measure.add(name, column)
+                types.add(batch.column(schema.get_field_index(GEOMETRY)))
+                writer.write_batch(batch)
+        return cls(path, schema, measure, types)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The stream again, from its beginning."""
+        with pa.OSFile(str(self.path), "rb") as source, pa.ipc.open_stream(source) as reader:
+            yield from reader
+
+    def kinds(self) -> Counter[str]:
+        """How many features of each kind the format tells apart: points, multipoints, lines, polygons."""
+        kinds: Counter[str] = Counter()
+        for code, count in self.types.codes.items():
+            if code >= 0:
+                kinds[_kind(code) or ""] += count
+        return kinds
+
+
+def _kind(code: int) -> str | None:
+    return _KINDS.get(_AS_LINEAR.get(code % 1000, code % 1000))
+
+
+def refuse_kinds(spool: Spool, format_title: str, shown: Path) -> None:
+    """Refuse geometries that the format has no place for.
+
+    Raises
+    ------
+    ExportError
+        With their type and number.
+    """
+    for code, count in spool.types.codes.items():
+        if code >= 0 and _kind(code) is None:
+            raise ExportError(
+                f"{shown}: {count} features are of type {type_name(code)}, which a {format_title} cannot hold. "
+                "Export this layer to GeoPackage."
+            )
+
+
+def only_kind(spool: Spool, kind: str, *, with_nulls: bool) -> Iterator[pa.RecordBatch]:
+    """The features of one kind, and those without geometry if asked."""
+    at = spool.schema.get_field_index(GEOMETRY)
+    for batch in spool.batches():
+        codes = type_codes(batch.column(at))
+        wanted = [with_nulls if code < 0 else _kind(int(code)) == kind for code in codes]
+        if any(wanted):
+            yield batch.filter(pa.array(wanted))
+
+
+def dimension_notes(spool: Spool, *, keeps_z: bool, keeps_curves: bool = False) -> list[str]:
+    """What the geometry loses: M, Z, curves."""
+    codes = spool.types.codes
+    z = sum(count for code, count in codes.items() if code >= 1000 and code // 1000 != 2)
+    m = sum(count for code, count in codes.items() if code >= 2000)
+    notes = [f"{spool.types.curves()} curves are written as lines of short segments." if not keeps_curves else ""]
+    notes += ["" if keeps_z else f"{z} features lose their heights (Z).", "" if keeps_z else f"{m} lose their M."]
+    return [note for note in notes if note and not note.startswith("0 ")]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the columns are made to fit: a schema, and the batches in it."""
+
+    schema: pa.Schema
+    notes: tuple[str, ...]
+    keeps_empty: bool = True
+
+    def fit(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """``batches`` in the fitted schema."""
+        for batch in batches:
+            columns = [
+                column if column.type == wanted.type else column.cast(wanted.type)
+                for column, wanted in zip(batch.columns, self.schema, strict=True)
+            ]
+            if not self.keeps_empty:
+                at = self.schema.get_field_index(GEOMETRY)
+                columns[at] = _without_empty(columns[at])
+            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _without_empty(geometry: pa.Array) -> pa.Array:
+    wkb = WkbBatch.of(geometry)
+    drawn = np.zeros(len(geometry), dtype=bool)
+    drawn[wkb.feature] = True
+    drawn |= wkb.runs.trouble != 0
+    return pc.if_else(pa.array(drawn), geometry, None)
+
+
+def fit_mapinfo(spool: Spool) -> Fitting:
+    """Columns for MapInfo: integers of 32 bits where they fit, else whole decimals; text up to 254."""
+    measure = spool.measure
+    fields = [_narrow_integer(each, measure) for each in spool.schema]
+    notes = [
+        f"{measure.null_text} missing texts are empty: MapInfo knows no NULL." if measure.null_text else "",
+        _cut_text(measure),
+        *dimension_notes(spool, keeps_z=False),
+    ]
+    return Fitting(pa.schema(fields), tuple(note for note in notes if note), keeps_empty=False)
+
+
+def _narrow_integer(column: pa.Field, measure: Measure) -> pa.Field:
+    if not pa.types.is_int64(column.type):
+        return column
+    return column.with_type(pa.decimal128(19, 0) if column.name in measure.wide_integers else pa.int32())
+
+
+def fit_shapefile(spool: Spool) -> Fitting:
+    """Columns for a Shapefile: names of ten characters, text as wide as it is, date-times as text."""
+    measure = spool.measure
+    names = short_names([each.name for each in spool.schema if each.name != GEOMETRY])
+    fields = [_dbf_field(each, names, measure) for each in spool.schema]
+    renamed = [f"{name} -> {short}" for name, short in names.items() if name != short]
+    notes = [
+        f"Names longer than 10 characters are shortened: {', '.join(renamed)}." if renamed else "",
+        f"{measure.empty_text} empty texts become missing: a Shapefile cannot tell them apart."
+        if measure.empty_text
+        else "",
+        _cut_text(measure),
+        *dimension_notes(spool, keeps_z=True),
+    ]
+    return Fitting(pa.schema(fields), tuple(note for note in notes if note))
+
+
+def _dbf_field(column: pa.Field, names: dict[str, str], measure: Measure) -> pa.Field:
+    if column.name == GEOMETRY:
+        return column
+    column = as_it_was(column, measure.largest.get(column.name, 0.0))
+    metadata = {key: value for key, value in (column.metadata or {}).items() if key != _OGR_TYPE}
+    if pa.types.is_string(column.type):
+        declared = int(metadata.get(WIDTH, b"0"))
+        width = min(_WIDEST_TEXT, max(declared, measure.longest_text[column.name], 1))
+        metadata[WIDTH] = str(width).encode()
+    return column.with_metadata(metadata or None).with_name(names[column.name])
+
+
+def _cut_text(measure: Measure) -> str:
+    return f"{measure.too_long} texts are cut to {_WIDEST_TEXT} bytes." if measure.too_long else ""
+
+
+def short_names(names: list[str], limit: int = 10) -> dict[str, str]:
+    """Each name cut to ``limit`` bytes of UTF-8 and told apart from the others, whatever its case.
+
+    Examples
+    --------
+    >>> short_names(["uprn", "pai_uncertainty_m", "pai_uncertain"])
+    {'uprn': 'uprn', 'pai_uncertainty_m': 'pai_uncert', 'pai_uncertain': 'pai_uncer2'}
+    """
+    short: dict[str, str] = {}
+    for name in names:
+        wanted, again = _first_bytes(name, limit), 1
+        while wanted.lower() in {each.lower() for each in short.values()}:
+            again += 1
+            wanted = f"{_first_bytes(name, limit - len(str(again)))}{again}"
+        short[name] = wanted
+    return short
+
+
+def _first_bytes(text: str, limit: int) -> str:
+    return text.encode()[:limit].decode(errors="ignore")
+
+
+def shape_type(spool: Spool, kind: str) -> str:
+    """The Shapefile's own word for ``kind`` with the Z and M that its features have."""
+    codes = np.array([code for code in spool.types.codes if code >= 0 and _kind(code) == kind])
+    word = {"points": "POINT", "multipoints": "MULTIPOINT", "lines": "ARC", "polygons": "POLYGON"}[kind]
+    has_z, has_m = bool(np.isin(codes // 1000, (1, 3)).any()), bool((codes >= 2000).any())
+    return word + ("ZM" if has_z and has_m else "Z" if has_z else "M" if has_m else "")

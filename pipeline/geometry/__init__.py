@@ -1,0 +1,1 @@
+"""Moving geometries: the seam between WKB in Arrow batches and arrays of places."""

@@ -1,0 +1,50 @@
+"""The vertices of a migration's other layers: they may hang on an edge of the layer that is being moved.
+
+Layers that move with the same field must not part where one has a vertex and the other a straight edge. The delivered
+files are read, not what another stage made of them, so the outcome does not depend on which layer ran first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pipeline.formats import open_batches
+from pipeline.geometry.wkb_batch import WkbBatch
+from pipeline.georeference import understand
+from pipeline.settings import LayerSettings
+from pipeline.storage import Migration
+from transforms.contract import Points
+from transforms.errors import PostPaiError
+
+
+def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
+    """The vertices of the other layers that are to move, batch by batch, in National Grid metres.
+
+    A layer that cannot be read now has no say: its own run tells why.
+    """
+    for settings in migration.settings.layers:
+        if settings.name != layer_name and settings.strategy == "shift":
+            try:
+                yield from _places(migration, settings)
+            except PostPaiError:
+                continue
+
+
+def _places(migration: Migration, settings: LayerSettings) -> Iterator[Points]:
+    path = migration.source(settings.file)
+    with open_batches(
+        path,
+        layer=settings.source_layer,
+        encoding=settings.encoding,
+        easting_column=settings.easting_column,
+        northing_column=settings.northing_column,
+        wkt_column=settings.wkt_column,
+    ) as stream:
+        reference = None
+        for batch in stream.batches:
+            places = WkbBatch.of(batch.column(batch.num_columns - 1)).place
+            reference = reference or understand(stream.info.crs_wkt, places, settings, name=str(path))
+            places = places if reference.is_identity else reference.apply(places)
+            yield places[np.isfinite(places).all(axis=1)]

@@ -1,0 +1,1 @@
+"""What officers are offered, what they answer, and how it is merged."""

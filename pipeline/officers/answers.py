@@ -1,0 +1,252 @@
+"""What the rows of a saved review file mean: each an answer, a refusal with a sentence, or no answer yet.
+
+A row is known by its ``offer``, which says which feature was shown and how it looked; row numbers and references
+that were changed are mentioned and passed over. Every row is judged alone, so one that cannot be taken never costs
+another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import shapely
+from shapely.validation import explain_validity
+
+from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
+from pipeline.geometry.wkb_kind import family
+from pipeline.officers.decisions import WORDS, Decision
+from pipeline.officers.review_file import SavedReview, SavedRow
+
+UNKNOWN_OFFICER = "unknown"
+_TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)")
+_STAYS = ("keep", "cannot_place")
+
+
+class Features(Protocol):
+    """What the answers are about: the features as they are today."""
+
+    def reference(self, row: int) -> str:
+        """What officers call the feature; empty if the row is gone."""
+        ...
+
+    def before(self, row: int) -> bytes | None:
+        """Its old place, well-known binary; None if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a saved file in its order, the refused ones too, and a sentence on whatever was odd."""
+
+    decisions: list[Decision]
+    findings: list[str]
+    answered: dict[int, SavedRow]
+    """By row, what was saved where the answer counts."""
+    drafts: dict[int, tuple[str, str]]
+    """By row, note and officer where nothing was decided yet."""
+
+
+def read_answers(
+    saved: SavedReview, layer: str, features: Features, logged: Iterable[Decision], run_id: str, now: datetime
+) -> Answers:
+    """What officers decided in a saved review file.
+
+    Parameters
+    ----------
+    saved
+        The file.
+    layer, features
+        The layer it is about.
+    logged
+        The decisions of the layer so far, oldest first.
+    run_id, now
+        Go into the answers.
+    """
+    fixes = {decision.pai_row: geometry_hash(decision.wkb) for decision in logged if decision.decision == "moved"}
+    by_row, findings = _rows_by_feature(saved, layer, features)
+    drawn = dict(zip(saved.rows, geometry_hashes(row.geometry for row in saved.rows), strict=True))
+    answers = Answers([], findings, {}, {})
+    for row, copies in by_row.items():
+        read = [_answer(copy, row, features, drawn[copy], fixes.get(row)) for copy in copies]
+        settled = _settle_copies([answer for answer in read if answer is not None], len(copies))
+        answers.decisions.extend(_stamp(answer, layer, saved.saved_at, run_id, now) for answer in settled)
+        _sort_out(answers, row, copies)
+    return answers
+
+
+def _sort_out(answers: Answers, row: int, copies: list[SavedRow]) -> None:
+    latest = answers.decisions[-1] if answers.decisions and answers.decisions[-1].pai_row == row else None
+    if latest is not None and not latest.refused:
+        answers.answered[row] = next(copy for copy in copies if _is_source_of(latest, copy))
+        return
+    if latest is not None:
+        where = f"Layer {latest.layer}, feature {_called(row, latest.reference)}"
+        answers.findings.append(f"{where}: {latest.refused}")
+    if copies[0].note or copies[0].officer:
+        answers.drafts[row] = (copies[0].note, copies[0].officer)
+
+
+def _is_source_of(decision: Decision, saved_row: SavedRow) -> bool:
+    return decision.note == saved_row.note and decision.wkb == saved_row.geometry
+
+
+def row_of(token: str) -> int | None:
+    """The row of the source a row of the review file is about; None if it was not offered.
+
+    Examples
+    --------
+    >>> row_of("12:0f:1e")
+    12
+    """
+    found = _TOKEN.fullmatch(token)
+    return int(found["row"]) if found else None
+
+
+def _called(row: int, reference: str) -> str:
+    return f"{reference} (row {row})" if reference else f"row {row}"
+
+
+def _rows_by_feature(saved: SavedReview, layer: str, features: Features) -> tuple[dict[int, list[SavedRow]], list[str]]:
+    by_row: dict[int, list[SavedRow]] = defaultdict(list)
+    findings = []
+    for saved_row in saved.rows:
+        token = _TOKEN.fullmatch(saved_row.token)
+        if token is None:
+            findings.append(
+                f"Layer {layer}, fid {saved_row.fid}: this row was not offered for review (its column offer says "
+                f"{saved_row.token!r}), so it was passed over; new features belong in the source."
+            )
+            continue
+        row = int(token["row"])
+        by_row[row].append(saved_row)
+        findings += _changed_names(saved_row, row, layer, features)
+    findings += _copied(by_row, layer)
+    return by_row, findings + _deleted(saved, by_row, layer)
+
+
+def _changed_names(saved_row: SavedRow, row: int, layer: str, features: Features) -> Iterable[str]:
+    where = f"Layer {layer}, feature {_called(row, features.reference(row))}"
+    if saved_row.pai_row != row:
+        yield (
+            f"{where}: pai_row was changed to {saved_row.pai_row!r}; the row still says which feature was shown, "
+            "so its answer was read as of that one."
+        )
+    if saved_row.reference != features.reference(row):
+        yield f"{where}: its reference was changed to {saved_row.reference!r}; source columns are not changed here."
+
+
+def _copied(by_row: dict[int, list[SavedRow]], layer: str) -> Iterable[str]:
+    for row, copies in by_row.items():
+        if len(copies) > 1:
+            yield (
+                f"Layer {layer}, feature {_called(row, copies[0].reference)} is there {len(copies)} times (a copied or "
+                "split row): a feature has one place, so it was answered only if the copies agree."
+            )
+
+
+def _deleted(saved: SavedReview, by_row: dict[int, list[SavedRow]], layer: str) -> list[str]:
+    rows = sorted(int(token.split(":")[0]) for token in saved.offered if _TOKEN.fullmatch(token))
+    return [
+        f"Layer {layer}, row {row} was deleted from the review file: that decides nothing, so it is offered again. "
+        "To leave a feature where it was, choose keep."
+        for row in rows
+        if row not in by_row
+    ]
+
+
+def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, fix: str | None) -> Decision | None:
+    token = _TOKEN.fullmatch(saved_row.token)
+    if token is None:
+        return None
+    word = re.sub(r"[\s-]+", "_", saved_row.decision.lower())
+    # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
+    has_left_fix = word in _STAYS and drawn == fix
+    is_edited = drawn not in ("", token["proposal"]) and not has_left_fix
+    is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
+    if not (word or is_edited or is_lost):
+        return None
+    refused = _why_refused(word, saved_row, is_edited, is_lost, features.before(row))
+    return Decision(
+        layer="",
+        pai_row=row,
+        reference=saved_row.reference,
+        decision="moved" if is_edited and not refused else word,
+        officer=saved_row.officer,
+        note=saved_row.note,
+        saved_at="",
+        taken_at="",
+        run="",
+        source_hash=token["source"],
+        proposal_hash=token["proposal"],
+        geometry=saved_row.geometry.hex() if saved_row.geometry else None,
+        refused=refused,
+    )
+
+
+def _why_refused(word: str, saved_row: SavedRow, is_edited: bool, is_lost: bool, before: bytes | None) -> str:
+    if word and word not in WORDS:
+        return f"the decision {saved_row.decision!r} is not known; choose one of {', '.join(WORDS)}."
+    if word in _STAYS:
+        return _why_not_both(word) if is_edited else ""
+    if saved_row.trouble:
+        return f"{saved_row.trouble}, so it cannot be taken; draw it again, or choose keep."
+    if is_lost:
+        return "its geometry was deleted; to leave it where it was choose keep, if nobody can tell choose cannot_place."
+    if word == "moved" and not is_edited:
+        return "it says moved but lies exactly as proposed; save the new place, or choose accept for the proposal."
+    return _why_not_drawn(saved_row.geometry, before) if is_edited and saved_row.geometry else ""
+
+
+def _why_not_both(word: str) -> str:
+    return (
+        f"it was redrawn and says {word}, which contradict each other; choose moved for the new place, or leave the "
+        f"proposal as drawn and choose {word} again."
+    )
+
+
+def _why_not_drawn(wkb: bytes, before: bytes | None) -> str:
+    if before and family(wkb) != family(before):
+        return f"it was drawn as {_a(family(wkb))} but is {_a(family(before))}; draw it again as what it is."
+    geometry = read_geometry(wkb)
+    if geometry is None:
+        return ""  # a true curve: QGIS draws it, shapely cannot judge it
+    if geometry.is_empty:
+        return "its geometry is empty; to leave it where it was choose keep."
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        return "it has a vertex without coordinates; draw it again."
+    if not geometry.is_valid:
+        return f"its outline is not valid ({explain_validity(geometry)}); put that right in QGIS and save again."
+    return ""
+
+
+def _a(kind: str) -> str:
+    return {"point": "a point", "line": "a line", "area": "an area"}.get(kind, "a mixture of shapes")
+
+
+def _settle_copies(answers: list[Decision], copies: int) -> list[Decision]:
+    """One answer if the copies of a row agree, else all of them refused so that each is kept in the log."""
+    good = [answer for answer in answers if not answer.refused]
+    meant = {(answer.decision, answer.geometry if answer.decision == "moved" else None) for answer in good}
+    if len(good) == len(answers) and len(meant) == 1:
+        return good[:1]
+    if copies == 1:
+        return answers
+    why = f"its {copies} copies were answered differently; delete all but one and answer that."
+    return [answer if answer.refused else replace(answer, refused=why) for answer in answers]
+
+
+def _stamp(answer: Decision, layer: str, saved_at: str, run_id: str, now: datetime) -> Decision:
+    return replace(
+        answer,
+        layer=layer,
+        officer=answer.officer or UNKNOWN_OFFICER,
+        saved_at=saved_at,
+        taken_at=now.isoformat(timespec="seconds"),
+        run=run_id,
+    )

@@ -1,0 +1,81 @@
+"""Which features are shown to officers, and how: the open ones, and those they have answered in the present file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.officers.answers import Answers, row_of
+from pipeline.officers.decisions import Standing
+from pipeline.officers.layer_rows import LayerRows
+from pipeline.officers.merge import Outcome
+from pipeline.officers.review_file import Offer, SavedReview, SavedRow, finite, token
+from pipeline.pages.reasons import sentence
+
+
+def offer_features(
+    rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, saved: SavedReview | None, answers: Answers | None
+) -> list[Offer]:
+    """The open features in order of risk, then those answered in the present file.
+
+    The answered ones stay where the officer has them on the screen, and can be answered differently.
+    """
+    numbers = _numbers_in_file(saved)
+    answered = answers.answered if answers else {}
+    open_rows = _open_by_risk(rows, outcomes)
+    sources, proposals = rows.source_hashes(open_rows), rows.proposal_hashes(open_rows)
+    offers = [
+        replace(_offer(row, rows, outcomes[row], numbers), token=token(row, sources[row], proposals[row]))
+        for row in open_rows
+    ]
+    offers = [_with_draft(offer, stand, answers.drafts if answers else {}) for offer in offers]
+    for row in sorted(answered):
+        if row in stand.holding and outcomes[row].status != "open":
+            offers.append(_with_answer(_offer(row, rows, outcomes[row], numbers), answered[row]))
+    return offers
+
+
+def _numbers_in_file(saved: SavedReview | None) -> dict[int, int]:
+    rows = saved.rows if saved else ()
+    return {row: copy.fid for copy in reversed(rows) if (row := row_of(copy.token)) is not None}
+
+
+def _open_by_risk(rows: LayerRows, outcomes: Sequence[Outcome]) -> list[int]:
+    risk = np.nan_to_num(rows.numbers("quality", "risk"), nan=np.inf)
+    open_rows = [row for row, outcome in enumerate(outcomes) if outcome.status == "open"]
+    return sorted(open_rows, key=lambda row: (-risk[row], row))
+
+
+def _offer(row: int, rows: LayerRows, outcome: Outcome, numbers: Mapping[int, int]) -> Offer:
+    return Offer(
+        row=row,
+        reference=rows.reference(row),
+        reasons=" ".join(sentence(code) for code in outcome.reasons),
+        remark="",
+        shift_m=finite(rows.shifted["shift_m"][row].as_py()),
+        uncertainty_m=finite(rows.shifted["uncertainty_m"][row].as_py()),
+        risk=finite(rows.quality["risk"][row].as_py()),
+        before=rows.before(row),
+        proposal=rows.proposal(row),
+        token="",
+        fid=numbers.get(row),
+    )
+
+
+def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, tuple[str, str]]) -> Offer:
+    note, officer = drafts.get(offer.row, ("", ""))
+    refused = stand.refused.get(offer.row)
+    return replace(offer, note=note, officer=officer, remark=refused.refused if refused else "")
+
+
+def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
+    return replace(
+        offer,
+        proposal=saved.geometry,
+        token=saved.token,
+        decision=saved.decision,
+        note=saved.note,
+        officer=saved.officer,
+    )

@@ -1,0 +1,149 @@
+"""What must hold after each stage, as asset checks.
+
+A *blocking* check stops a batch that cannot be used. A doubtful feature never does: it is a row of the review queue.
+Each check shows its value and, where it has one, its limit, so that the UI plots them over layers and over time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from pipeline.control import ControlSummary
+from pipeline.export import ExportedLayer
+from pipeline.fit import FitSummary
+from pipeline.orchestration.catalogue import LAYERS
+from pipeline.quality import QualitySummary
+from pipeline.review import Reviewed
+from pipeline.sources import StagedLayer
+from pipeline.storage import Migration
+
+_HONEST_FROM, _HONEST_TO = 0.93, 0.97
+"""Of held-out control, this share should lie within the stated 95 % radius."""
+
+_WRONG_SHARE = 0.005
+"""Of the features taken care of without a person, this share may be wrong by over a metre."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its asset, what it proves, and whether it stops the batch."""
+
+    asset: str
+    name: str
+    description: str
+    blocking: bool = False
+
+    def spec(self) -> dg.AssetCheckSpec:
+        """The check as Dagster knows it, partitioned like its asset."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks may change; dagster is pinned
+            return dg.AssetCheckSpec(
+                self.name,
+                asset=self.asset,
+                description=self.description,
+                blocking=self.blocking,
+                partitions_def=None if self.asset in _UNPARTITIONED else LAYERS,
+            )
+
+    def result(self, passed: bool, **numbers: float | int | str) -> dg.AssetCheckResult:
+        """The outcome with its numbers; a failed check is an error where it blocks, else a warning."""
+        severity = dg.AssetCheckSeverity.ERROR if self.blocking else dg.AssetCheckSeverity.WARN
+        return dg.AssetCheckResult(
+            passed=bool(passed), check_name=self.name, asset_key=self.asset, severity=severity, metadata=numbers
+        )
+
+
+_UNPARTITIONED = {"control", "fit"}
+
+EVERY_FEATURE_STAGED = Check("sources", "every_feature_staged", "The staged copy has a row for every feature.", True)
+GEOMETRIES_USABLE = Check("sources", "geometries_usable", "No geometry is missing, broken or off Great Britain.")
+ENOUGH_CONTROL = Check("control", "enough_control", "At least three control points are good.", True)
+MOST_CONTROL_GOOD = Check("control", "most_control_good", "Fewer than one control point in ten is rejected.")
+FILES_READABLE = Check("control", "files_readable", "Every control file could be read.")
+FIELD_UNFOLDED = Check("fit", "field_unfolded", "The field folds the map over itself nowhere.", True)
+UNCERTAINTY_HONEST = Check("fit", "uncertainty_honest", "93 to 97 % of held-out control lies within its 95 % radius.")
+FEATURES_KEPT = Check("shift", "features_kept", "The proposal has every staged feature, in order.", True)
+VERDICT_FOR_EACH = Check("quality", "verdict_for_each", "in = accept + leave + review.", True)
+FEW_EXPECTED_WRONG = Check("quality", "few_expected_wrong", "At most 5 in 1,000 accepted are expected to be wrong.")
+COUNTS_RECONCILE = Check("review", "counts_reconcile", "in = moved + unmoved + fixed + open.", True)
+ANSWERS_UNDERSTOOD = Check("review", "answers_understood", "Everything officers saved could be taken in.")
+NOTHING_OPEN = Check("export", "nothing_open", "No feature waits for an officer; else the export is a draft.")
+HELD_BY_FORMATS = Check("export", "held_by_formats", "Every format asked for could hold the layer as it is.")
+
+ALL = tuple(value for value in list(globals().values()) if isinstance(value, Check))
+"""Every check, in the order of the stages."""
+
+
+def specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """The specs of an asset's checks."""
+    return [check.spec() for check in ALL if check.asset == asset]
+
+
+def of_source(staged: StagedLayer) -> list[dg.AssetCheckResult]:
+    """Checks on the staged copy."""
+    rows = pq.read_metadata(staged.path).num_rows
+    odd = staged.null_geometries + staged.invalid_geometries + staged.bad_coordinates + staged.outside_great_britain
+    return [
+        EVERY_FEATURE_STAGED.result(rows == staged.features, staged=rows, delivered=staged.features),
+        GEOMETRIES_USABLE.result(odd == 0, unusable=odd),
+    ]
+
+
+def of_control(summary: ControlSummary) -> list[dg.AssetCheckResult]:
+    """Checks on the control."""
+    rejected = summary.rejected / max(summary.read, 1)
+    return [
+        ENOUGH_CONTROL.result(summary.used >= 3, used=summary.used),
+        MOST_CONTROL_GOOD.result(rejected < 0.1, rejected_share=round(rejected, 4), limit=0.1),
+        FILES_READABLE.result(not summary.unreadable_files, unreadable=len(summary.unreadable_files)),
+    ]
+
+
+def of_fit(summary: FitSummary) -> list[dg.AssetCheckResult]:
+    """Checks on the field."""
+    within = summary.within_95_share.get("overall", float("nan"))
+    return [
+        FIELD_UNFOLDED.result(summary.folds == 0, folds=summary.folds),
+        UNCERTAINTY_HONEST.result(_HONEST_FROM <= within <= _HONEST_TO, within_95_share=round(within, 3)),
+    ]
+
+
+def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
+    """Checks on the proposal."""
+    staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
+    shifted = pq.read_table(migration.shifted(layer), columns=["pai_row"])["pai_row"]
+    return [FEATURES_KEPT.result(staged.equals(shifted), staged=len(staged), shifted=len(shifted))]
+
+
+def of_quality(summary: QualitySummary) -> list[dg.AssetCheckResult]:
+    """Checks on the verdicts."""
+    automatic = summary.accepted + summary.left
+    return [
+        VERDICT_FOR_EACH.result(automatic + summary.to_review == summary.features, features=summary.features),
+        FEW_EXPECTED_WRONG.result(
+            summary.expected_wrong <= max(_WRONG_SHARE * automatic, 1.0),
+            expected_wrong=round(summary.expected_wrong, 2),
+            limit=round(max(_WRONG_SHARE * automatic, 1.0), 2),
+        ),
+    ]
+
+
+def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
+    """Checks on the outcome with the officers' decisions."""
+    out = reviewed.moved + reviewed.unmoved + reviewed.fixed + reviewed.open
+    return [
+        COUNTS_RECONCILE.result(out == reviewed.features, features=reviewed.features, accounted_for=out),
+        ANSWERS_UNDERSTOOD.result(not reviewed.answers_refused, refused=reviewed.answers_refused),
+    ]
+
+
+def of_export(exported: ExportedLayer) -> list[dg.AssetCheckResult]:
+    """Checks on what left."""
+    return [
+        NOTHING_OPEN.result(exported.counts.open == 0, open=exported.counts.open),
+        HELD_BY_FORMATS.result(not exported.notes, notes=len(exported.notes)),
+    ]

@@ -1,0 +1,1 @@
+"""The pages and pictures people read: evidence, board, maps."""

@@ -1,0 +1,229 @@
+"""The board a manager opens: one line per layer, what is done, what waits, and what to do next.
+
+Read from the files of the stages alone, so that it tells the truth whatever became of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+
+from pipeline.delivery.place import manifest_path
+from pipeline.pages.evidence import render_page, share, thousands
+from pipeline.pages.maps import Features, extent_of, layer_map, small_map
+from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
+from pipeline.pages.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
+from pipeline.pages.pictures import COLOURS, Picture
+from pipeline.settings import LayerSettings
+from pipeline.storage import Migration, read_json, sha256, whole_file
+from transforms.errors import ExportError
+
+State = Literal["final", "draft", "outdated", "blocked", "waiting"]
+"""Of a layer: exported; exported with open features; to be exported again; stopped on the way; not begun."""
+
+
+@dataclass(frozen=True)
+class BoardLine:
+    """One layer on the board; ``counts`` is None until the review stage has run."""
+
+    layer: str
+    title: str
+    state: State
+    features: int | None
+    counts: Counts | None
+    accepted_share: float
+    worst_uncertainty_m: float
+    next_step: str
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class Board:
+    """All layers of a migration, in the order of its settings."""
+
+    title: str
+    lines: tuple[BoardLine, ...]
+    page: Path
+
+    @property
+    def total(self) -> Counts:
+        """The counts of all layers that have an outcome."""
+        return reduce(add, (line.counts for line in self.lines if line.counts), Counts())
+
+    @property
+    def layers_done(self) -> int:
+        """How many layers are exported with nothing open."""
+        return sum(line.state == "final" for line in self.lines)
+
+    def text(self) -> str:
+        """The board as a table of plain text."""
+        heads = ("layer", "in", *STATUSES, "accepted", "state")
+        rows = [heads, *(_cells(line) for line in self.lines), _total_cells(self.total)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "".join(_aligned(row, widths) + "\n" for row in rows)
+
+    def markdown(self, limit: int = 1000) -> str:
+        """The board as a Markdown table of under ``limit`` characters, the layers most in need of a person first."""
+        lines = sorted(self.lines, key=_need)
+        for shown in range(len(lines), -1, -1):
+            more = [f"\n… and {len(lines) - shown} more"] if shown < len(lines) else []
+            table = "\n".join(["| layer | state | open |", "|---|---|---:|", *map(_markdown_row, lines[:shown]), *more])
+            if len(table) < limit:
+                break
+        return table
+
+
+def read_board(migration: Migration) -> Board:
+    """What the files of the stages say about every layer."""
+    lines = tuple(_line(migration, layer) for layer in migration.settings.layers)
+    return Board(migration.settings.title, lines, migration.evidence("index"))
+
+
+def write_board(migration: Migration) -> Board:
+    """Write the board's page, ``exports/evidence/index.html``, and return the board."""
+    board = read_board(migration)
+    features = _all_features(migration, board)
+    extent, left_outside = extent_of(features.after)
+    page = render_page(
+        "board.html",
+        board=board,
+        total=board.total,
+        statuses=[(name, getattr(board.total, name), COLOURS[name]) for name in STATUSES],
+        map=layer_map(features, extent).uri if len(features) else "",
+        left_outside=left_outside,
+    )
+    with whole_file(board.page) as beside:
+        beside.write_text(page, encoding="utf-8")
+    return board
+
+
+def board_map(migration: Migration) -> Picture:
+    """The map of all layers as a PNG of at most 50 KB, for metadata."""
+    return small_map(_all_features(migration, read_board(migration)))
+
+
+def _line(migration: Migration, layer: LayerSettings) -> BoardLine:
+    stopped = _where_it_stopped(migration, layer.name)
+    if stopped is not None:
+        return _unfinished(migration, layer, *stopped)
+    try:
+        outcome = read_outcome(migration, layer.name)
+    except ExportError as error:
+        return _unfinished(migration, layer, "blocked", str(error))
+    state, next_step = _state(migration, outcome)
+    evidence = migration.evidence(layer.name)
+    return BoardLine(
+        layer=layer.name,
+        title=outcome.title,
+        state=state,
+        features=len(outcome),
+        counts=outcome.counts,
+        accepted_share=outcome.accepted_share,
+        worst_uncertainty_m=outcome.worst_uncertainty_m,
+        next_step=next_step,
+        evidence=evidence.name if evidence.exists() else None,
+    )
+
+
+def _unfinished(migration: Migration, layer: LayerSettings, state: State, next_step: str) -> BoardLine:
+    staged = migration.staged(layer.name)
+    features = pq.read_metadata(staged).num_rows if staged.exists() else None
+    title = layer.title or layer.name.replace("_", " ").capitalize()
+    return BoardLine(layer.name, title, state, features, None, float("nan"), float("nan"), next_step, None)
+
+
+def _where_it_stopped(migration: Migration, layer_name: str) -> tuple[State, str] | None:
+    """The first stage whose file is missing or older than what it rests on; None where all are in order."""
+    stages = {
+        "sources": migration.staged(layer_name),
+        "shift": migration.shifted(layer_name),
+        "quality": migration.quality(layer_name),
+        "review": migration.corrected(layer_name),
+    }
+    if not stages["sources"].exists():
+        return "waiting", "Not run yet: run this layer."
+    newest = 0
+    for stage, path in stages.items():
+        if not path.exists() or path.stat().st_mtime_ns < newest:
+            return (
+                "blocked",
+                f"Stopped before {stage}: read its failure or failed check in the Dagster UI, then run again.",
+            )
+        newest = path.stat().st_mtime_ns
+    return None
+
+
+def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
+    layer = outcome.layer.name
+    if not _is_exported(migration, layer):
+        return "outdated", "The outcome is newer than the export: export this layer."
+    if outcome.counts.open:
+        open_ones = (
+            "One feature waits" if outcome.counts.open == 1 else f"{thousands(outcome.counts.open)} features wait"
+        )
+        return "draft", f"{open_ones} for an officer: open review/{layer}.gpkg, decide, save."
+    return "final", "Nothing: hand over the export."
+
+
+def _is_exported(migration: Migration, layer_name: str) -> bool:
+    manifest = manifest_path(migration, layer_name)
+    if not manifest.exists():
+        return False
+    content = read_json(manifest)
+    whole = all((migration.exports_dir / file["name"]).exists() for file in content["files"])
+    return whole and bool(content["corrected_sha256"] == sha256(migration.corrected(layer_name)))
+
+
+def _all_features(migration: Migration, board: Board) -> Features:
+    """Every layer's features at their outcome, evenly thinned so that the picture stays small."""
+    judged = [line for line in board.lines if line.counts]
+    limit = max(1, DRAWN_FEATURES // max(1, len(judged)))
+    shapes, status = [np.empty(0, dtype=object)], [np.empty(0, dtype="<U7")]
+    for line in judged:
+        rows = drawn_rows(line.features or 0, limit)
+        shapes.append(read_outlines(migration.corrected(line.layer), rows))
+        status.append(read_outcome(migration, line.layer).status[rows])
+    after = np.concatenate(shapes)
+    shown = ~shapely.is_missing(after)
+    return Features(after[shown], after[shown], np.concatenate(status)[shown])
+
+
+def _cells(line: BoardLine) -> tuple[str, ...]:
+    features = "–" if line.features is None else thousands(line.features)
+    numbers = _count_cells(line.counts) if line.counts else ("–",) * len(STATUSES)
+    return line.layer, features, *numbers, share(line.accepted_share), line.state
+
+
+def _total_cells(total: Counts) -> tuple[str, ...]:
+    return "all", thousands(total.total), *_count_cells(total), "", ""
+
+
+def _count_cells(counts: Counts) -> tuple[str, ...]:
+    return tuple(thousands(getattr(counts, name)) for name in STATUSES)
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    first, *numbers, last = (*row,)
+    middle = [cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True)]
+    return "  ".join([first.ljust(widths[0]), *middle, last]).rstrip()
+
+
+def _need(line: BoardLine) -> tuple[int, int]:
+    order: tuple[State, ...] = ("blocked", "draft", "outdated", "waiting", "final")
+    return order.index(line.state), -(line.counts.open if line.counts else 0)
+
+
+def _markdown_row(line: BoardLine) -> str:
+    title = line.title.replace("|", "/")[:40]
+    return f"| [{title}](/assets/export?view=partitions&partition={line.layer}) | {line.state} | {_open(line)} |"
+
+
+def _open(line: BoardLine) -> str:
+    return thousands(line.counts.open) if line.counts else "–"
