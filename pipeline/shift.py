@@ -25,6 +25,7 @@ from pipeline.geometry.layer_survey import survey_layer
 from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.move import (
     BAD_COORDINATES,
+    BECAME_INVALID,
     GEOMETRY_TYPE,
     NO_GEOMETRY,
     OUTSIDE_CONTROL,
@@ -48,6 +49,7 @@ SHIFT_REASONS = {
     OUTSIDE_CONTROL: "Part of it lies where there is no control, so its shift would be a guess.",
     STRADDLING: "It lies across a break, and its two ways of moving differ by more than the limit.",
     UNCERTAIN: "The chance that its new place is wrong by more than the limit is too large.",
+    BECAME_INVALID: "It was valid and is not any more.",
     BAD_COORDINATES: "It has coordinates that are not numbers.",
     GEOMETRY_TYPE: "Its type of geometry cannot be moved.",
     NO_GEOMETRY: "It has no geometry.",

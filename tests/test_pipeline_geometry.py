@@ -118,6 +118,20 @@ def test_an_edge_that_only_passes_through_another_piece_straddles_too():
     assert outcome.blocked_by.tolist() == ["straddling"]
 
 
+def test_a_feature_that_a_closing_break_would_make_cross_itself_stays():
+    """Its hole ends before the break and its outer edge beyond it: moved by place, the hole would stick out."""
+
+    class ClosingField(BendingField):
+        def in_piece(self, points, piece):
+            return points + np.stack([-0.4 * (piece == 1), 0.0 * piece], axis=1)
+
+    outline, hole = shapely.box(0, 0, 100.2, 10), shapely.box(90, 4, 99.9, 6)
+    sound = shapely.box(0, 20, 99, 30)
+    out = moved(wkb_array([outline - hole, sound]), ClosingField(break_easting=100.0))
+    assert out.blocked_by.tolist() == ["became_invalid", ""]
+    assert geometries_of(out.geometry)[0].equals(outline - hole)
+
+
 def test_odd_geometries_stay_to_the_byte_with_their_reason():
     triangle = nest_wkb(17, b"")
     broken = run_wkb(2, [(0, 0), (1, 1)])[:-3]

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numpy.typing import NDArray
 
+from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.wkb import Integers, Kind, Trouble
 from pipeline.geometry.wkb_batch import Vertices, WkbBatch
 from transforms.arcs import chords, stays_arc
@@ -26,6 +28,7 @@ from transforms.one_piece import OnePiece
 OUTSIDE_CONTROL = "outside_control"
 STRADDLING = "straddling"
 UNCERTAIN = "uncertain"
+BECAME_INVALID = "became_invalid"
 BAD_COORDINATES = "bad_coordinates"
 GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
@@ -149,8 +152,14 @@ def move_geometries(
     wanted = np.ones(len(batch), dtype=bool) if wanted is None else wanted
     move = _Move(batch, shift_field, rules, nodes or HangingNodes.none(), rigid)
     moved = wanted & (move.blocked_by == "")
+    geometry = move.written(moved)
+    torn = moved & _became_invalid(array, geometry, move.straddling_m > 0)
+    if torn.any():
+        move.block(torn, BECAME_INVALID)
+        moved = moved & ~torn
+        geometry = move.written(moved)
     return MovedBatch(
-        geometry=move.written(moved),
+        geometry=geometry,
         moved=moved,
         blocked_by=np.where(wanted, move.blocked_by, ""),
         **move.displacement(),
@@ -162,6 +171,15 @@ def move_geometries(
         curves_kept=np.where(moved, move.arcs_per_feature(~move.straightened), 0),
         curves_densified=np.where(moved, move.arcs_per_feature(move.straightened), 0),
     )
+
+
+def _became_invalid(before: pa.Array, after: pa.Array, asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which of the ``asked`` features were valid and are not: over a break that closes, an outline may cross itself."""
+    result = np.zeros(len(before), dtype=bool)
+    rows = np.flatnonzero(asked)
+    was, now = (shapely.is_valid(linear_copy(array.take(rows).to_pylist())[0]) for array in (before, after))
+    result[rows] = was & ~now
+    return result
 
 
 @dataclass
@@ -215,25 +233,25 @@ class _Move:
         rows, self._number = distinct_rows(self.batch.place)
         self._once = self.batch.place[rows]
         self.image = self._at_vertices(self.shift_field)
-        self._block(self.batch.feature[np.isnan(self.image[:, 0])], OUTSIDE_CONTROL)
+        self.block(self.batch.feature[np.isnan(self.image[:, 0])], OUTSIDE_CONTROL)
         if self.rigid is not None:
             self.image = self.rigid(self.batch.feature, self.batch.place, self.image)
         self.added = _Added.none() if self.rigid is not None else self._find_added()
-        self._block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
+        self.block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
         self._measure_straddling()
         self.uncertainty_m = self._largest(self._at_vertices(self.shift_field.uncertainty))
-        self._block(self.uncertainty_m > self.rules.uncertainty_limit_m, UNCERTAIN)
+        self.block(self.uncertainty_m > self.rules.uncertainty_limit_m, UNCERTAIN)
 
-    def _block(self, features: NDArray[np.int_] | NDArray[np.bool_], reason: str) -> None:
+    def block(self, features: NDArray[np.int_] | NDArray[np.bool_], reason: str) -> None:
         free = self.blocked_by[features] == ""
         self.blocked_by[features] = np.where(free, reason, self.blocked_by[features])
 
     def _block_what_has_no_place(self) -> None:
         batch = self.batch
-        self._block(batch.runs.trouble == Trouble.TYPE, GEOMETRY_TYPE)
-        self._block(batch.runs.trouble == Trouble.BROKEN, BAD_COORDINATES)
-        self._block(batch.feature[~np.isfinite(batch.place).all(axis=1)], BAD_COORDINATES)
-        self._block(np.bincount(batch.feature, minlength=len(batch)) == 0, NO_GEOMETRY)
+        self.block(batch.runs.trouble == Trouble.TYPE, GEOMETRY_TYPE)
+        self.block(batch.runs.trouble == Trouble.BROKEN, BAD_COORDINATES)
+        self.block(batch.feature[~np.isfinite(batch.place).all(axis=1)], BAD_COORDINATES)
+        self.block(np.bincount(batch.feature, minlength=len(batch)) == 0, NO_GEOMETRY)
 
     def _at_vertices(self, measure: Callable[[Points], NDArray[Any]]) -> NDArray[Any]:
         """``measure`` at every vertex, asked once for each place."""
@@ -328,7 +346,7 @@ class _Move:
         touched = self._pieces_touched(feature, piece)
         if len(touched):
             self._disagree(touched)
-        self._block(self.straddling_m > self.rules.straddling_limit_m, STRADDLING)
+        self.block(self.straddling_m > self.rules.straddling_limit_m, STRADDLING)
 
     def _pieces_touched(self, feature: Integers, piece: NDArray[np.int_]) -> Integers:
         """Pairs (feature, piece) ``(k, 2)`` of the features that may move and touch more than one piece."""
