@@ -123,13 +123,12 @@ def shift_file(
     opener = partial(open_batches, source, layer=layer, batch_rows=BATCH_ROWS)
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
-        survey = stack.enter_context(survey_layer(opener, executor, check=_refuse_own))
-        reference = understand(survey.info.crs_wkt, survey.sample, name=str(source))
+        survey = stack.enter_context(survey_layer(opener, executor, check=_refuse_own, understand=_understand))
         tally = Tally()
         moved = move_layer(survey, shift_field, rules, shape, executor)
         batches = _with_outcome(moved, tally, run)
         written = write_batches(target, _extended(survey), batches)
-    notes = (*survey.info.findings, *reference.findings, *written.notes)
+    notes = (*survey.info.findings, *survey.findings, *written.notes)
     return ShiftedFile(source, target, tally, survey.hanging_nodes, notes)
 
 
@@ -142,6 +141,10 @@ def _rules(tolerance_m: float, limits: Limits) -> MoveRules:
 
 def _refuse_own(info: LayerInfo, schema: pa.Schema) -> None:
     refuse_own_columns(str(info.path), [name for name in schema.names if name != GEOMETRY])
+
+
+def _understand(info: LayerInfo, places: Points) -> tuple[str, ...]:
+    return understand(info.crs_wkt, places, name=str(info.path)).findings
 
 
 def _extended(survey: LayerSurvey) -> pa.Schema:

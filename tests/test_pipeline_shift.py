@@ -19,8 +19,9 @@ from shift_worlds import BendingField, TurningField, geometries_of, random_geome
 from pipeline import shift, shift_file
 from pipeline.formats import GEOMETRY, open_batches, write_batches
 from pipeline.formats.stream import Origin, geometry_field
+from pipeline.geometry import layer_survey
 from pipeline.geometry.in_order import AHEAD, in_order
-from pipeline.geometry.move import MoveRules, layer_survey, move_geometries
+from pipeline.geometry.move import MoveRules, move_geometries
 from pipeline.settings import BaseMaps, ControlSettings, LayerSettings, Settings
 from pipeline.storage import Migration
 from qa.coverage import area_between

@@ -1,11 +1,11 @@
-"""The first pass over a layer: what its hanging nodes are, and a sample of its numbers.
+"""The first pass over a layer: what its numbers are, and what its hanging nodes.
 
 A layer of moderate size is kept for the second pass; a large one is opened and read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ Opener = Callable[[], AbstractContextManager[LayerStream]]
 class LayerSurvey:
     """What the first pass found.
 
-    ``first_vertex`` has the number of each batch's first vertex and, last, the number of vertices; ``sample`` holds
-    places as they stand in the file; ``nodes`` the hanging nodes.
+    ``first_vertex`` has the number of each batch's first vertex and, last, the number of vertices; ``findings`` what
+    was understood of the places; ``nodes`` the hanging nodes.
     """
 
     info: LayerInfo
     schema: pa.Schema
     opener: Opener
-    sample: Points
+    findings: Sequence[str]
     first_vertex: list[int]
     nodes: HangingNodes
     kept: list[pa.RecordBatch] | None
@@ -68,6 +68,7 @@ def survey_layer(
     executor: Executor,
     *,
     check: Callable[[LayerInfo, pa.Schema], None] = lambda info, schema: None,
+    understand: Callable[[LayerInfo, Points], Sequence[str]] = lambda info, places: (),
     others: Iterable[Points] = (),
 ) -> Iterator[LayerSurvey]:
     """Read a layer once, and find its hanging nodes.
@@ -80,6 +81,9 @@ def survey_layer(
         Where batches are looked at while the next one is read.
     check
         Called before the first feature is read; may refuse the layer.
+    understand
+        Called with some of the places as they stand in the file, before hanging nodes are sought (in degrees all
+        places would lie within one another's reach); may refuse them, returns findings.
     others
         Places of other layers that move with the same field: they may hang on this layer's edges too.
     """
@@ -97,12 +101,12 @@ def survey_layer(
                 kept.append(batch)
             else:
                 kept.clear()
+        findings = understand(stream.info, np.concatenate(sample) if sample else np.empty((0, 2)))
         for places in others:
             finder.add_places(places)
         nodes = finder.find(executor)
-        places = np.concatenate(sample) if sample else np.empty((0, 2))
         whole = kept if kept_bytes <= MOST_KEPT_BYTES else None
-        yield LayerSurvey(stream.info, stream.schema, opener, places, first_vertex, nodes, whole)
+        yield LayerSurvey(stream.info, stream.schema, opener, findings, first_vertex, nodes, whole)
 
 
 def _look(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, LaidOut, Points]:
