@@ -23,6 +23,7 @@ from pipeline.georeference import understand
 from pipeline.ledger import refuse_own_columns
 from pipeline.targets import refuse_source_as_target
 from qa.limits import Limits, limits_in_force
+from transforms.contract import Points
 
 BATCH_ROWS = 8192
 """Few enough for the arrays of a batch to stay in the processor's cache."""

@@ -69,6 +69,8 @@ def wait_for_assets(address: str, process: subprocess.Popen[bytes], log: Path) -
         try:
             if assets(address) == STAGES:
                 return
+        except urllib.error.HTTPError as error:
+            error.close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             pass
         time.sleep(1)
@@ -100,6 +102,7 @@ def test_a_page_of_another_site_cannot_start_anything(address: str) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
         assert refused.value.code == 403
+        refused.value.close()
 
 
 def test_a_browser_shows_every_stage(address: str) -> None:
