@@ -139,14 +139,29 @@ def _reversal_of_one(control: Control, file: Ints, mine: Ints, rows: Ints, tree:
 
 
 def _links_around(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> Ints | None:
-    """The eight links of other files nearest to each row of one file, ``(m, 8)``; None where there are too few."""
+    """Eight links or more of other files about each row of one file, ``(m, k)``; None where there are too few.
+
+    Every other file says as much as another: a dense file that is the wrong way round must not outvote the rest.
+    """
     places = control.before[mine]
     middle, reach = places.mean(axis=0), np.hypot(*np.ptp(places, axis=0))
     around = rows[tree.query_ball_point(middle, max(1.5 * reach, 500.0))]
     others = around[file[around] != file[mine[0]]]
     if len(others) < AROUND:
         return None
-    return others[cKDTree(control.before[others]).query(places, np.arange(1, AROUND + 1))[1]]
+    others = others[np.argsort(file[others], kind="stable")]
+    of_file = np.split(others, np.flatnonzero(np.diff(file[others])) + 1)
+    each = max(KINDEST, -(-AROUND // len(of_file)))
+    nearest = [_nearest(control, of_one, places, each) for of_one in of_file]
+    distance = np.concatenate([found[0] for found in nearest], axis=1)
+    link = np.concatenate([found[1] for found in nearest], axis=1)
+    return np.take_along_axis(link, np.argsort(distance, axis=1)[:, :AROUND], axis=1)
+
+
+def _nearest(control: Control, rows: Ints, places: Points, count: int) -> tuple[Floats, Ints]:
+    """Distance and row of the ``count`` links nearest to each place, ``(m, <= count)`` both."""
+    distance, link = cKDTree(control.before[rows]).query(places, np.arange(1, min(count, len(rows)) + 1))
+    return distance, rows[link]
 
 
 def crosses_another(control: Control, rows: Ints, reach_m: float) -> Mask:

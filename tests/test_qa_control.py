@@ -58,6 +58,20 @@ def test_a_swapped_tile_is_rejected_whole_and_alone() -> None:
     assert (result.verdict[~swapped] == "used").mean() > 0.995
 
 
+@pytest.mark.parametrize("seed", [4, 5, 8, 11])
+def test_a_dense_swapped_tile_does_not_take_its_sparse_neighbours_with_it(seed: int) -> None:
+    """A swapped file with most of the links about it is rejected alone; beside it good files look reversed."""
+    control, file, _ = tiled(4000)
+    swapped = file == 3
+    kept = swapped | (np.random.default_rng(seed).random(len(file)) < 0.06)
+    control, file, swapped = control.take(kept), file[kept], swapped[kept]
+    moved = control.after + np.where(np.isin(file, (0, 3, 6))[:, None], [0.0, 1.5], 0.0)  # an old sheet of its own
+    before = np.where(swapped[:, None], moved, control.before)
+    after = np.where(swapped[:, None], control.before, moved)
+    codes = judged(before, after, file).reasons
+    assert [("columns_swapped" in of_row) for of_row in codes] == swapped.tolist()
+
+
 def test_a_tile_that_did_not_move_is_not_swapped() -> None:
     """Identity links of a tile surveyed anew are information, not an error, but for a few at its corners."""
     control, file, extent = tiled()
