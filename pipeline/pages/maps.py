@@ -33,7 +33,7 @@ Extent = tuple[float, float, float, float]
 """Least easting, least northing, greatest easting, greatest northing [m]."""
 
 STYLE: Any = {
-    "font.family": ["Liberation Sans", "DejaVu Sans"],
+    "font.family": ["DejaVu Sans"],
     "font.size": 8,
     "svg.fonttype": "path",
     "svg.hashsalt": "post-pai",
