@@ -15,7 +15,13 @@ from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_PAGE_POLICY = b"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
+from pipeline.pages.policy import page_policy
+
+_PAGE_HEADERS = (
+    (b"content-security-policy", f"{page_policy()}; frame-ancestors 'none'".encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-cache"),
+)
 _SAME_SITE = {"", "same-origin", "none"}
 
 
@@ -84,7 +90,7 @@ def _below_qa(scope: Scope) -> dict[str, Any]:
 def _with_page_policy(send: Send) -> Send:
     async def send_with_policy(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"content-security-policy", _PAGE_POLICY)]
+            message["headers"] = [*message["headers"], *_PAGE_HEADERS]
         await send(message)
 
     return send_with_policy

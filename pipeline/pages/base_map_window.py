@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 import pyogrio
+import shapely
 from numpy.typing import NDArray
 
 from pipeline.pages.maps import Extent
 from pipeline.pages.outlines import drawable
 from pipeline.storage import Migration
+
+NEAR_M = 40.0
+MOST_READ = 100_000
+"""Features of a base map that a page may read at once; of a larger map only the surroundings of a few are shown."""
+
+_WINDOWS = 40
+
+
+def new_map_around(migration: Migration, extent: Extent, shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Shapes of the new base map near ``shapes``, those near the first of them first."""
+    if not len(shapes) or migration.settings.base_maps.after is None:
+        return np.empty(0, dtype=object)
+    boxes = shapely.box(*(shapely.bounds(shapes) + np.array([-1, -1, 1, 1]) * NEAR_M).T)
+    if _count(migration) <= MOST_READ:
+        read = read_new_map(migration, extent)
+    else:
+        windows = [read_new_map(migration, tuple(shapely.bounds(box))) for box in boxes[:_WINDOWS]]
+        read = np.concatenate(windows)
+    read = read[~shapely.is_missing(read)]
+    _, near = shapely.STRtree(read).query(boxes, predicate="intersects")
+    _, first = np.unique(near, return_index=True)
+    return np.asarray(read[near[np.sort(first)]])
+
+
+def _count(migration: Migration) -> int:
+    settings = migration.settings.base_maps.after
+    assert settings is not None
+    path = migration.source(settings.file)
+    try:
+        layers = settings.layers or [name for name, _ in pyogrio.list_layers(path)]
+        return sum(pyogrio.read_info(path, layer=layer)["features"] for layer in layers)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        return 0
 
 
 def read_new_map(migration: Migration, extent: Extent) -> NDArray[np.object_]:

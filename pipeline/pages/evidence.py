@@ -6,7 +6,7 @@ any other computer. Read years later, it must still answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,21 @@ import yaml
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.field_file import read_field
+from pipeline.officers.decisions import WORDS
 from pipeline.pages.layer_pictures import draw_layer
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.pages.pictures import COLOURS
+from pipeline.pages.policy import page_policy, script_text
 from pipeline.pages.reasons import sentence
-from pipeline.storage import Migration, read_json, whole_file
+from pipeline.pages.stories import Story, reviewed_stories
+from pipeline.storage import Migration, read_json, sha256, whole_file, write_json
 from qa.limits import documented_limits, limits_in_force
 
-WORST_FEATURES = 15
-"""As many as fit on a page; the review file has them all."""
+WORST_FEATURES = 10
+"""Of those moved without a person, for a spot check."""
+
+STORIES_SHOWN = 1000
+"""The page stays usable; the record beside it has them all."""
 
 DECISIONS_SHOWN = 200
 """The page stays readable; the log has them all."""
@@ -70,6 +76,10 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
     outcome = read_outcome(migration, layer_name)
     manifest_file = manifest_path(migration, layer_name)
     manifest = read_json(manifest_file) if manifest_file.exists() else {}
+    pictures = draw_layer(migration, outcome)
+    decisions = _decisions(migration, outcome)
+    stories = reviewed_stories(outcome, decisions[::-1])
+    record = migration.evidence(layer_name).with_suffix(".json")
     page = render_page(
         "evidence.html",
         migration=migration.settings,
@@ -77,11 +87,17 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         counts=outcome.counts,
         statuses=[(name, getattr(outcome.counts, name), _MEANINGS[name], COLOURS[name]) for name in STATUSES],
         summary=summary(outcome),
-        pictures=draw_layer(migration, outcome),
+        pictures=pictures,
+        map_data=pictures.map,
+        has_ground=pictures.has_ground,
         reasons=reason_rows(outcome),
-        worst=_worst(outcome),
-        decisions=_decisions(migration, outcome),
+        stories=stories,
+        stories_shown=STORIES_SHOWN,
+        record_name=record.name,
+        worst=[_as_row(outcome, row) for row in outcome.riskiest_accepted(WORST_FEATURES)],
+        decisions=decisions,
         decisions_shown=DECISIONS_SHOWN,
+        decision_words={word: said.split(":")[0] for word, said in WORDS.items()},
         limits=limit_rows(migration),
         settings=_settings_text(migration, outcome),
         manifest=manifest,
@@ -94,7 +110,41 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
     target = migration.evidence(layer_name)
     with whole_file(target) as beside:
         beside.write_text(page, encoding="utf-8")
+    write_json(record, _record(migration, outcome, stories, decisions, manifest))
     return target
+
+
+def _record(
+    migration: Migration,
+    outcome: Outcome,
+    stories: list[Story],
+    decisions: list[dict[str, Any]],
+    manifest: dict[str, Any],
+) -> dict[str, Any]:
+    """The same as the page for machines; ``version`` counts up when a name changes its meaning."""
+    name = outcome.layer.name
+    page = migration.evidence(name)
+    return {
+        "format": "post-pai evidence",
+        "version": 1,
+        "migration": migration.settings.title,
+        "layer": name,
+        "title": outcome.title,
+        "state": "draft" if outcome.counts.open else "final",
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "decided_by_run": outcome.run,
+        "exported_by_run": manifest.get("exported_by_run"),
+        "counts": {"in": outcome.counts.total, **asdict(outcome.counts)},
+        "summary": summary(outcome),
+        "reasons": {row.code: {"count": row.count, "sentence": row.sentence} for row in reason_rows(outcome)},
+        "reviewed": [asdict(story) for story in stories],
+        "decisions": decisions[::-1],
+        "limits": {row.name: row.value for row in limit_rows(migration)},
+        "files": manifest.get("files", []),
+        **foundations(migration, name),
+        "page": {"name": page.name, "sha256": sha256(page)},
+        "versions": versions(),
+    }
 
 
 def render_page(template: str, **values: Any) -> str:
@@ -102,7 +152,14 @@ def render_page(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"count": thousands, "metres": metres, "share": share, "moment": moment}
+    environment.globals |= {"policy": page_policy(), "script": script_text()}
+    environment.filters |= {
+        "count": thousands,
+        "length_m": lambda length: metres(float("nan") if length is None else length),
+        "metres": metres,
+        "share": share,
+        "moment": moment,
+    }
     return environment.get_template(template).render(written_at=datetime.now(UTC), **values)
 
 
@@ -204,18 +261,14 @@ def _what_follows(counts: Counts) -> str:
     return "Nothing is open: the export is final."
 
 
-def _worst(outcome: Outcome) -> list[dict[str, Any]]:
-    return [
-        {
-            "row": int(row),
-            "reference": outcome.references[row],
-            "status": str(outcome.status[row]),
-            "shift_m": float(outcome.shift_m[row]),
-            "uncertainty_m": float(outcome.uncertainty_m[row]),
-            "why": [sentence(code) for code in outcome.reasons[row]],
-        }
-        for row in outcome.worst_rows(WORST_FEATURES)
-    ]
+def _as_row(outcome: Outcome, row: int) -> dict[str, Any]:
+    return {
+        "row": int(row),
+        "reference": outcome.references[row],
+        "shift_m": float(outcome.shift_m[row]),
+        "uncertainty_m": float(outcome.uncertainty_m[row]),
+        "why": [sentence(code) for code in outcome.reasons[row]],
+    }
 
 
 def _decisions(migration: Migration, outcome: Outcome) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,8 +11,9 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.field_file import read_field
-from pipeline.pages.base_map_window import read_new_map
+from pipeline.pages.base_map_window import new_map_around, read_new_map
 from pipeline.pages.charts import histogram
+from pipeline.pages.map_data import MapData, map_data
 from pipeline.pages.maps import (
     ControlPlaces,
     Extent,
@@ -55,6 +57,8 @@ class LayerPictures:
     drawn: int = 0
     left_outside: int = 0
     without_shape: int = 0
+    map: MapData | None = None
+    has_ground: bool = False
 
 
 def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
@@ -77,7 +81,24 @@ def draw_layer(migration: Migration, outcome: Outcome) -> LayerPictures:
         drawn=len(features),
         left_outside=left_outside,
         without_shape=int((~shown).sum()),
+        **_interactive(migration, outcome, rows, features, extent),
     )
+
+
+def _interactive(
+    migration: Migration, outcome: Outcome, rows: NDArray[np.int_], features: Features, extent: Extent
+) -> dict[str, Any]:
+    reviewed = outcome.reviewed_rows()
+    shifts, breaks = _field_arrows(migration, extent)
+    ground = new_map_around(migration, extent, _reviewed_first(features, np.isin(rows, reviewed)))
+    content = map_data(
+        outcome, rows, features, extent, reviewed=reviewed.tolist(), shifts=shifts, breaks=breaks, ground=ground
+    )
+    return {"map": content, "has_ground": bool(len(ground))}
+
+
+def _reviewed_first(features: Features, reviewed: NDArray[np.bool_]) -> NDArray[np.object_]:
+    return features.after[np.argsort(~reviewed, kind="stable")]
 
 
 def _rows_to_draw(outcome: Outcome) -> NDArray[np.int_]:

@@ -7,6 +7,7 @@ apart (``outlines.py``), because most answers do not need it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -70,6 +71,8 @@ class Outcome:
         What orders the queue, higher first; NaN where quality gave none.
     verdict
         ``accept``, ``leave`` or ``review``, before the officers; empty where quality gave none.
+    proposed_m, proposed_uncertainty_m
+        Length of the move proposed and its radial standard error [m], whatever became of it; NaN where there is none.
     """
 
     layer: LayerSettings
@@ -81,6 +84,8 @@ class Outcome:
     uncertainty_m: NDArray[np.float64]
     risk: NDArray[np.float64]
     verdict: NDArray[np.str_]
+    proposed_m: NDArray[np.float64]
+    proposed_uncertainty_m: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.status)
@@ -116,6 +121,18 @@ class Outcome:
         """The largest standard error among features that moved [m]; NaN where none did."""
         return largest(self.uncertainty_m[self.displaced])
 
+    def reviewed_rows(self, decided: Iterable[int] = ()) -> NDArray[np.int_]:
+        """The rows a person was asked about or has ``decided``: open ones first, then by risk."""
+        asked = np.isin(self.status, ("open", "fixed")) | (self.verdict == "review")
+        asked[np.fromiter(decided, dtype=int)] = True
+        order = np.lexsort((-_low(self.risk), self.status != "open"))
+        return order[asked[order]]
+
+    def riskiest_accepted(self, count: int) -> NDArray[np.int_]:
+        """The rows moved without a person that carry the greatest risk."""
+        rows = np.flatnonzero((self.status == "moved") & (self.verdict == "accept"))
+        return rows[np.lexsort((-_low(self.uncertainty_m[rows]), -_low(self.risk[rows])))][:count]
+
     def worst_rows(self, count: int) -> NDArray[np.int_]:
         """The rows a person should look at first: open ones, then by risk, then by uncertainty."""
         order = np.lexsort((-_low(self.uncertainty_m), -_low(self.risk), self.status != "open"))
@@ -145,8 +162,10 @@ def read_outcome(migration: Migration, layer_name: str) -> Outcome:
         references=_references(migration, layer, count),
         shift_m=_numbers(corrected["pai_shift_m"]),
         uncertainty_m=_numbers(corrected["pai_uncertainty_m"]),
-        risk=_numbers(quality["risk"]) if "risk" in quality.column_names else np.full(count, np.nan),
+        risk=_measure(quality, "risk", count),
         verdict=_text(quality["verdict"]) if "verdict" in quality.column_names else np.full(count, "", dtype="<U6"),
+        proposed_m=_measure(quality, "shift_m", count),
+        proposed_uncertainty_m=_measure(quality, "uncertainty_m", count),
     )
 
 
@@ -197,7 +216,7 @@ def _read_quality(migration: Migration, layer_name: str, count: int) -> pa.Table
     path = migration.quality(layer_name)
     if not path.exists() or pq.read_metadata(path).num_rows != count:
         return pa.table({})
-    wanted = {"risk", "verdict"} & set(pq.read_schema(path).names)
+    wanted = {"risk", "verdict", "shift_m", "uncertainty_m"} & set(pq.read_schema(path).names)
     return pq.read_table(path, columns=sorted(wanted))
 
 
@@ -224,6 +243,10 @@ def _text(column: pa.ChunkedArray) -> NDArray[np.str_]:
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=float)
+
+
+def _measure(quality: pa.Table, name: str, count: int) -> NDArray[np.float64]:
+    return _numbers(quality[name]) if name in quality.column_names else np.full(count, np.nan)
 
 
 def _low(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 
 from pipeline.pages.outcome import Counts
 
-COLOURS = {"moved": "#0072b2", "unmoved": "#9aa0a6", "fixed": "#009e73", "open": "#d55e00"}
-"""One colour per status; told apart with every common colour blindness (Okabe and Ito, 2008)."""
+COLOURS = {"moved": "#0072b2", "unmoved": "#767c82", "fixed": "#009e73", "open": "#d55e00"}
+"""One colour per status; told apart with every common colour blindness (Okabe and Ito, 2008), 3:1 against white."""
 
 BEFORE, AFTER, BREAK, INK, PALE = "#6b7075", "#0072b2", "#1f2328", "#1f2328", "#d7dbdf"
 """The old place, the new place, break lines, text and hairlines."""
