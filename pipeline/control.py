@@ -6,16 +6,20 @@ What a control file looks like is in ``control_files``, what makes a point bad i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline.control_input.break_lines import read_break_lines
 from pipeline.control_input.table import ControlTable, read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
+from pipeline.officers.control_decisions import StandingControl, read_control_decisions, standing_control
+from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration, whole_file, write_json
 from pipeline.targets import refuse_source_as_target
 from transforms.breaks import Breaks
@@ -53,26 +57,44 @@ class ControlSummary:
 def check_control(migration: Migration) -> ControlSummary:
     """Judge the control of a migration and write its table, its report and its manifest.
 
+    What officers say of control in their review files is taken in first: points they call wrong are set aside before
+    anything is judged by them, points they drew are checked like all others, points they call good are used.
+
     Raises
     ------
     SourceError
         If a control file or the layer of break lines that the settings name cannot be found or read.
     ControlError
         If there is no usable control at all.
+    LogError
+        If the log of decisions is damaged.
     """
     settings = migration.settings.control
-    read = read_control([migration.source(file) for file in settings.files], vintage=settings.vintage)
+    said = _said_by_officers(migration)
+    added = [migration.added_control] if said.added else []
+    files = [migration.source(file) for file in settings.files] + added
+    read = without_rejected(read_control(files, vintage=settings.vintage), said)
     judged = judge_control_table(
         read,
         length_warn_m=settings.length_warn_m,
         length_reject_m=settings.length_reject_m,
         breaks=_known_breaks(migration.source(settings.breaks), read) if settings.breaks else None,
     )
+    judged = replace(judged, verdicts=with_trusted(judged.verdicts, read, said))
     with whole_file(migration.control_table) as beside:
         pq.write_table(judged.verdicts, beside)
     write_control_report(judged.verdicts, migration.control_report)
-    write_json(migration.control_manifest, control_manifest(judged, migration.root))
+    manifest = control_manifest(judged, migration.root)
+    write_json(migration.control_manifest, manifest | {"officers": said.digest})
     return summarise(judged)
+
+
+def _said_by_officers(migration: Migration) -> StandingControl:
+    layers = [layer.name for layer in migration.settings.layers]
+    take_in_control(migration, layers, "control", datetime.now(UTC))
+    said = standing_control(read_control_decisions(migration.decisions_log))
+    write_added_control(migration, said)
+    return said
 
 
 def check_control_files(
@@ -124,8 +146,12 @@ def _unusable_rows(read: ControlTable) -> list[dict[str, Any]]:
     names = read.file_names
     return [
         {"file": str(names[k]), "row": int(read.row[k]), "reason": CONTROL_REASONS[str(read.reason[k])]}
-        for k in np.flatnonzero(~read.usable)
+        for k in np.flatnonzero(_is_unreadable(read))
     ]
+
+
+def _is_unreadable(read: ControlTable) -> NDArray[np.bool_]:
+    return np.asarray(~read.usable & (read.reason != "officer_rejected"))
 
 
 def summarise(judged: JudgedControl) -> ControlSummary:
@@ -139,7 +165,7 @@ def summarise(judged: JudgedControl) -> ControlSummary:
         used=judged.count("used"),
         suspect=judged.count("suspect"),
         rejected=judged.count("rejected"),
-        unreadable_rows=int(np.count_nonzero(~read.usable)),
+        unreadable_rows=int(np.count_nonzero(_is_unreadable(read))),
         blank_lines=sum(file.blank_lines for file in read.files),
         pieces=judged.breaks.count,
         shift_rms_m=float(np.sqrt(np.mean(np.sum(shift**2, axis=1)))) if len(shift) else 0.0,

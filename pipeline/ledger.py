@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.storage import Migration, append_line, read_lines
+from pipeline.logbook import append_line, read_lines
+from pipeline.storage import Migration
 from transforms.errors import LedgerError
 
 _SHIFTED, _EXPORTED = "shifted", "exported"

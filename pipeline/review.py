@@ -6,31 +6,37 @@ holds them is replaced; and a file that somebody has saved meanwhile is not repl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.officers.answers import Answers, read_answers
-from pipeline.officers.control_nearby import read_control_nearby
+from pipeline.officers.control_answers import read_control_answers
+from pipeline.officers.control_decisions import read_control_decisions, standing_control
+from pipeline.officers.control_intake import take_in_control
+from pipeline.officers.copies import copies_of, read_copies
 from pipeline.officers.corrected import write_corrected
 from pipeline.officers.decisions import Decision, Standing, append_new, not_yet_logged, read_decisions, standing
 from pipeline.officers.layer_rows import LayerRows, read_layer_rows
 from pipeline.officers.merge import Outcome, displacement_m, merge
-from pipeline.officers.offers import offer_features
-from pipeline.officers.review_file import (
-    RESERVED_NAMES,
-    ControlNearby,
-    Offer,
-    SavedReview,
-    control_hash,
-    read_review,
-    why_busy,
-    write_review,
+from pipeline.officers.narrow_package import (
+    digest_of,
+    read_narrow_review,
+    shown_in,
+    with_cut_texts,
+    write_narrow_review,
 )
+from pipeline.officers.offers import offer_features
+from pipeline.officers.outdated import why_outdated
+from pipeline.officers.package import RESERVED_NAMES, Offer, Surroundings
+from pipeline.officers.review_file import write_review
+from pipeline.officers.saved_review import SavedReview, read_review, why_busy
+from pipeline.officers.surroundings import read_surroundings
 from pipeline.storage import Migration, sha256
 from transforms.errors import ExportError, ReviewError
 
@@ -53,16 +59,30 @@ class Reviewed:
     findings: tuple[str, ...]
     is_offered: bool
     """Whether the review file shows what is open now; False while somebody has it open."""
+    disagreements: int = 0
+    outdated: str = ""
+    """Why the proposals are older than the shift or the control; empty if they are not."""
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """A review file with what its rows mean; ``saved`` is None where there is none or somebody is at work in it."""
+
+    path: Path
+    saved: SavedReview | None
+    answers: Answers | None
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What was read from a review file: the answers new to the log, and everything that was odd."""
+    """What was read from the review files: the answers new to the log, and everything that was odd.
+
+    ``offered`` are the files that are written anew: the GeoPackage first, then those for other software.
+    """
 
     new: tuple[Decision, ...]
     findings: tuple[str, ...]
-    saved: SavedReview | None
-    answers: Answers | None
+    offered: tuple[ReadFile, ...]
 
 
 def review_layer(migration: Migration, layer_name: str, run_id: str, now: datetime | None = None) -> Reviewed:
@@ -84,35 +104,75 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     """
     _refuse_reserved_name(layer_name)
     rows = read_layer_rows(migration, layer_name)
-    collected = collect_decisions(migration, layer_name, rows, run_id, now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    collected = collect_decisions(migration, layer_name, rows, run_id, now)
+    about_control = take_in_control(migration, [layer_name], run_id, now)
     decisions = read_decisions(migration.decisions_log, layer_name)
     stand = standing(decisions, len(rows), rows.source_hashes)
     outcomes = merge(rows, stand)
     write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
-    offers = offer_features(rows, outcomes, stand, collected.saved, collected.answers)
-    is_offered, trouble = _offer(migration, layer_name, offers, collected)
+    is_offered, trouble = _offer_all(migration, layer_name, rows, outcomes, stand, collected)
     far = _far_fixes(collected.new, rows, migration.settings.control.length_reject_m)
-    findings = [*collected.findings, *far, *_homeless(stand, layer_name), *trouble]
-    return _summary(layer_name, outcomes, collected.new, findings, is_offered)
+    outdated = why_outdated(migration, layer_name)
+    findings = [*collected.findings, *about_control, *far, *_homeless(stand, layer_name), *trouble]
+    findings += [outdated] if outdated else []
+    return _summary(layer_name, outcomes, collected.new, findings, is_offered, stand, outdated)
 
 
 def collect_decisions(migration: Migration, layer_name: str, rows: LayerRows, run_id: str, now: datetime) -> Collected:
-    """Read what officers saved and log what is new; the same save read twice is logged once.
+    """Read what officers saved in every file and log what is new; the same save read twice is logged once.
 
     Raises
     ------
     ReviewError
-        If the file as a whole cannot be read.
+        If the file that is offered cannot be read as a whole. A copy that cannot be read is a finding.
     """
-    path = migration.review(layer_name)
+    files, findings = _read_offered(migration, layer_name)
+    copies, about_copies = read_copies(migration, layer_name)
+    findings += [each for each in about_copies if each not in findings]
+    names = {each.saved.name for each in files if each.saved}
+    new: list[Decision] = []
+    offered = [
+        replace(each, answers=_take_in(migration, layer_name, rows, each.saved, run_id, now, new, findings))
+        for each in files
+    ]
+    for copy in copies:
+        if copy.name not in names:
+            _take_in(migration, layer_name, rows, copy, run_id, now, new, findings)
+    return Collected(tuple(new), tuple(findings), tuple(offered))
+
+
+def _read_offered(migration: Migration, layer: str) -> tuple[list[ReadFile], list[str]]:
+    path = migration.review(layer)
     busy = why_busy(path)
-    saved = None if busy else read_review(path, layer_name)
+    files = [ReadFile(path, None if busy else read_review(path, layer), None)]
+    findings = [busy] if busy else []
+    for kind in migration.settings.layer(layer).review_formats:
+        narrow = migration.review_in(layer, kind)
+        try:
+            files.append(ReadFile(narrow, read_narrow_review(narrow, f"{kind}/{narrow.name}", is_main=True), None))
+        except ReviewError as error:
+            findings.append(str(error))
+    return files, findings
+
+
+def _take_in(
+    migration: Migration,
+    layer: str,
+    rows: LayerRows,
+    saved: SavedReview | None,
+    run_id: str,
+    now: datetime,
+    new: list[Decision],
+    findings: list[str],
+) -> Answers | None:
     if saved is None:
-        return Collected((), (busy,) if busy else (), None, None)
-    logged = read_decisions(migration.decisions_log, layer_name)
-    answers = read_answers(saved, layer_name, rows, logged, run_id, now)
-    new = append_new(migration.decisions_log, answers.decisions)
-    return Collected(tuple(new), tuple(answers.findings), saved, answers)
+        return None
+    logged = read_decisions(migration.decisions_log, layer)
+    answers = read_answers(saved, layer, rows, logged, run_id, now)
+    new += append_new(migration.decisions_log, answers.decisions)
+    findings += [each if saved.is_main else f"{saved.name}: {each}" for each in answers.findings]
+    return answers
 
 
 def changed_reviews(migration: Migration, cursor: str | None, quiet_s: float = QUIET_S) -> tuple[list[str], str]:
@@ -132,30 +192,37 @@ def changed_reviews(migration: Migration, cursor: str | None, quiet_s: float = Q
     seen: dict[str, str] = json.loads(cursor) if cursor else {}
     layers = []
     for layer in migration.settings.layers:
-        path = migration.review(layer.name)
-        if not path.exists() or why_busy(path) or time.time() - path.stat().st_mtime < quiet_s:
+        files = [path for path in (migration.review(layer.name), *copies_of(migration, layer.name)) if path.exists()]
+        if not files or any(why_busy(path) or time.time() - path.stat().st_mtime < quiet_s for path in files):
             continue
-        digest = sha256(path)
+        digest = hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()
         if seen.get(layer.name) != digest and _holds_news(migration, layer.name):
             layers.append(layer.name)
         seen[layer.name] = digest
     return layers, json.dumps(seen, sort_keys=True)
 
 
+def _digest(path: Path) -> str:
+    return sha256(path) if path.suffix.lower() == ".gpkg" else digest_of(path)
+
+
 def _holds_news(migration: Migration, layer: str) -> bool:
     try:
-        saved = read_review(migration.review(layer), layer)
+        main = read_review(migration.review(layer), layer)
     except ReviewError:
         return True  # the run will say the sentence where people see it
-    if saved is None:
-        return False
     try:
         rows = read_layer_rows(migration, layer)
     except ReviewError:
         return False
     logged = read_decisions(migration.decisions_log, layer)
-    answers = read_answers(saved, layer, rows, logged, "", datetime.now(UTC))
-    return bool(not_yet_logged(migration.decisions_log, answers.decisions))
+    said = read_control_decisions(migration.decisions_log)
+    now = datetime.now(UTC)
+    for saved in [each for each in (main, *read_copies(migration, layer)[0]) if each]:
+        answers = read_answers(saved, layer, rows, logged, "", now)
+        if not_yet_logged(migration.decisions_log, answers.decisions) or read_control_answers(saved, said, "", now).new:
+            return True
+    return False
 
 
 def _refuse_reserved_name(layer: str) -> None:
@@ -171,7 +238,7 @@ def _far_fixes(new: Sequence[Decision], rows: LayerRows, limit_m: float) -> list
     fixes = [
         (decision, displacement_m(rows.before(decision.pai_row), decision.wkb))
         for decision in new
-        if decision.decision == "moved" and not decision.refused
+        if decision.decision == "fixed" and not decision.refused
     ]
     return [
         f"Layer {decision.layer}, row {decision.pai_row}: the fix by {decision.officer} lies {distance_m:.1f} m from "
@@ -189,13 +256,32 @@ def _homeless(stand: Standing, layer: str) -> list[str]:
     ]
 
 
-def _offer(migration: Migration, layer: str, offers: Sequence[Offer], collected: Collected) -> tuple[bool, list[str]]:
-    path = migration.review(layer)
+def _offer_all(
+    migration: Migration,
+    layer: str,
+    rows: LayerRows,
+    outcomes: Sequence[Outcome],
+    stand: Standing,
+    collected: Collected,
+) -> tuple[bool, list[str]]:
+    """Write every file that is offered, as far as nobody is at work in it."""
+    said = standing_control(read_control_decisions(migration.decisions_log))
+    is_offered, findings = True, list[str]()
+    for file in collected.offered:
+        offers = offer_features(rows, outcomes, stand, file.saved, file.answers)
+        around = read_surroundings(migration, offers, rows, stand, said, file.saved)
+        write = _offer if file.path == migration.review(layer) else _offer_narrow
+        written, trouble = write(layer, file, offers, around)
+        is_offered = is_offered and written
+        findings += [each for each in trouble if each not in collected.findings]
+    return is_offered, findings
+
+
+def _offer(layer: str, file: ReadFile, offers: Sequence[Offer], around: Surroundings) -> tuple[bool, list[str]]:
+    path, saved = file.path, file.saved
     if busy := why_busy(path):
-        return False, [] if busy in collected.findings else [busy]
-    control = read_control_nearby(migration.control_table, offers)
-    saved = collected.saved
-    if saved and _is_shown(offers, control, collected):
+        return False, [busy]
+    if saved and _is_shown(offers, around, saved, file.answers):
         return True, []
     read = saved.sha256 if saved else None
     try:
@@ -203,21 +289,35 @@ def _offer(migration: Migration, layer: str, offers: Sequence[Offer], collected:
             path,
             layer,
             offers,
-            control,
+            around,
             saved.last_fid if saved else 0,
             lambda: not why_busy(path) and _hash(path) == read,
         )
     except ExportError as error:
         return False, [str(error)]
-    return written, [] if written else [
-        f"{path} was saved while this run was at work, so it was left as it is. Run again to take in what was saved."
-    ]
+    return written, [] if written else [_saved_meanwhile(path)]
 
 
-def _is_shown(offers: Sequence[Offer], control: ControlNearby, collected: Collected) -> bool:
+def _offer_narrow(layer: str, file: ReadFile, offers: Sequence[Offer], around: Surroundings) -> tuple[bool, list[str]]:
+    path, saved = file.path, file.saved
+    shown = sorted(with_cut_texts(offer).shown[:3] for offer in offers)
+    if saved and shown == shown_in(saved) and not around.drawn.lines:
+        return True, []
+    read = saved.sha256 if saved else ""
+    try:
+        written = write_narrow_review(path, offers, around, lambda: digest_of(path) == read)
+    except ExportError as error:
+        return False, [str(error)]
+    return written, [] if written else [_saved_meanwhile(path)]
+
+
+def _saved_meanwhile(path: Path) -> str:
+    return f"{path} was saved while this run was at work, so it was left as it is. Run again to take in what was saved."
+
+
+def _is_shown(offers: Sequence[Offer], around: Surroundings, saved: SavedReview, answers: Answers | None) -> bool:
     """Whether the present file shows the same already: then it stays under the hands of whoever has it open."""
-    saved, answers = collected.saved, collected.answers
-    if saved is None or answers is None or answers.findings or saved.control != control_hash(control):
+    if answers is None or answers.findings or saved.control != around.digest:
         return False
     answered = {row.token for row in answers.answered.values()}
     shown = Counter(row.token if row.token in answered else row.shown for row in saved.rows)
@@ -234,6 +334,8 @@ def _summary(
     new: Sequence[Decision],
     findings: Sequence[str],
     is_offered: bool,
+    stand: Standing,
+    outdated: str,
 ) -> Reviewed:
     count = Counter(outcome.status for outcome in outcomes)
     refused = sum(bool(decision.refused) for decision in new)
@@ -248,4 +350,6 @@ def _summary(
         answers_refused=refused,
         findings=tuple(findings),
         is_offered=is_offered,
+        disagreements=len(stand.disagreeing),
+        outdated=outdated,
     )

@@ -35,6 +35,9 @@ Strategy = Literal["shift", "check_only", "leave"]
 ExportFormat = Literal["gpkg", "tab", "shp", "geojson", "parquet"]
 """A format a corrected layer can be written in; GeoPackage is always written."""
 
+ReviewFormat = Literal["tab", "shp"]
+"""A format the review package can be written in; GeoPackage is always written."""
+
 
 def _inside_the_migration(path: Path) -> Path:
     if path.is_absolute() or ".." in path.parts:
@@ -115,6 +118,10 @@ class LayerSettings(_Strict):
         "follow", description="follow: every vertex follows the field; rigid: shift and rotation per feature."
     )
     tolerance_m: float = Field(0.05, gt=0, description="How closely a straight edge follows the field [m].")
+    review_formats: list[ReviewFormat] = Field(
+        default_factory=list, description="Formats of the review package beside GeoPackage."
+    )
+    statutory: bool = Field(False, description="A second person signs it off before it is exported as final.")
     formats: list[ExportFormat] = Field(default_factory=list, description="Formats beside GeoPackage.")
 
 

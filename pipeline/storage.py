@@ -102,6 +102,19 @@ class Migration:
         """The review GeoPackage of one layer."""
         return self.review_dir / f"{layer}.gpkg"
 
+    def review_in(self, layer: str, kind: str) -> Path:
+        """The review package of one layer for other software: ``kind`` is ``tab`` or ``shp``."""
+        return self.review_dir / kind / f"{layer}.{kind}"
+
+    @property
+    def added_control(self) -> Path:
+        """The control points that officers drew, as the check reads them (CSV)."""
+        return self.build_dir / "control" / "added_by_officers.csv"
+
+    def state_dir(self, layer: str) -> Path:
+        """Every state of a layer's export, to be put back by ``post-pai rollback``; never deleted."""
+        return self.exports_dir / "states" / layer
+
     @property
     def decisions_dir(self) -> Path:
         """Append-only; never deleted, never rewritten."""
@@ -173,36 +186,6 @@ def _no_permission(path: Path, error: PermissionError) -> ExportError:
 def _flush_to_disk(path: Path) -> None:
     with path.open("r+b") as stream:
         os.fsync(stream.fileno())
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON line and force it to disk; earlier lines are never touched."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(record, ensure_ascii=False, sort_keys=True) + "\n"
-    with path.open("ab+") as stream:
-        if stream.tell() and not _ends_with_newline(stream):
-            line = "\n" + line
-        stream.write(line.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _ends_with_newline(stream: Any) -> bool:
-    stream.seek(-1, os.SEEK_END)
-    return bool(stream.read(1) == b"\n")
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON lines file, oldest first; a last line cut off by a crash is passed over."""
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # half a line: the process died while writing it, so nothing was promised
-    return records
 
 
 def write_json(path: Path, content: Any) -> None:

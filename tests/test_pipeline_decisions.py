@@ -18,7 +18,9 @@ from pipeline.officers.decisions import Decision, append_new, read_decisions, st
 from pipeline.review import review_layer
 from pipeline.storage import Migration
 
-KEEP = Decision(LAYER, 3, "T3", "keep", "Ann", "", "2026-03-01", "2026-03-02", "run-1", "aaaa", "bbbb")
+KEEP = Decision(
+    LAYER, 3, "T3", "keep", "Ann", "", "2026-03-01", "2026-03-02", "run-1", "aaaa", "bbbb", copy="trees.gpkg"
+)
 
 
 def test_the_same_save_read_twice_is_logged_once(tmp_path: Path) -> None:
@@ -78,8 +80,9 @@ def test_a_decision_that_could_belong_to_two_moved_features_belongs_to_neither()
 
 
 KILLED_AT = {
-    "before the first answer is logged": "pipeline.officers.decisions.append_line",
-    "after the first answer is logged": "pipeline.officers.decisions.append_line#2",
+    "before the first answer is logged": "pipeline.logbook._write_line",
+    "after the first answer is logged": "pipeline.logbook._write_line#2",
+    "before the log says how long it is": "pipeline.logbook._write_head#2",
     "before the outcome is written": "pipeline.review.write_corrected",
     "with the outcome half in place": "pipeline.storage._flush_to_disk",
     "before the review file is written": "pipeline.review.write_review",

@@ -17,9 +17,10 @@ from pipeline import export as export_module
 from pipeline.delivery.digest import TableDigest
 from pipeline.export import export_layer
 from pipeline.formats import open_batches
+from pipeline.logbook import read_lines
 from pipeline.pages import evidence
 from pipeline.pages.layer_pictures import LayerPictures
-from pipeline.storage import read_json, read_lines, sha256
+from pipeline.storage import read_json, sha256
 from transforms.errors import ExportError
 
 

@@ -13,7 +13,8 @@ from review_migration import make_migration, moved, square
 
 from pipeline.fingerprint import layer_hash
 from pipeline.ledger import record_export, record_shift, refuse_own_columns, refuse_second_shift, source_digest
-from pipeline.storage import Migration, read_lines
+from pipeline.logbook import read_lines
+from pipeline.storage import Migration
 from transforms.errors import LedgerError
 
 BEFORE = [square(400_000.123456 + 20 * number) for number in range(4)]

@@ -27,9 +27,10 @@ from review_migration import (
     write_stages,
 )
 
-from pipeline.officers.control_nearby import read_control_nearby
 from pipeline.officers.decisions import read_decisions
 from pipeline.officers.merge import REVIEW_REASONS
+from pipeline.officers.package import RESERVED_NAMES
+from pipeline.officers.surroundings import read_surroundings
 from pipeline.review import changed_reviews, review_layer
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
@@ -57,7 +58,7 @@ def test_open_features_are_offered_the_riskiest_first(migration: Migration) -> N
 
 def test_the_review_file_has_its_three_layers_and_styles(migration: Migration) -> None:
     names = [name for name, _ in pyogrio.list_layers(migration.review(LAYER))]
-    assert names == [LAYER, "old_position", "control_nearby", "layer_styles"]
+    assert names == [LAYER, *RESERVED_NAMES]
 
 
 def test_each_decision_comes_back_as_its_outcome(migration: Migration) -> None:
@@ -226,10 +227,10 @@ def test_a_save_during_the_run_is_neither_overwritten_nor_missed(
 ) -> None:
     def save_meanwhile(*arguments: object) -> object:
         save(migration, 3, decision="keep")
-        return read_control_nearby(*arguments)  # type: ignore[arg-type]
+        return read_surroundings(*arguments)  # type: ignore[arg-type]
 
     _refit(migration)
-    monkeypatch.setattr("pipeline.review.read_control_nearby", save_meanwhile)
+    monkeypatch.setattr("pipeline.review.read_surroundings", save_meanwhile)
     review = review_layer(migration, LAYER, "run-2")
     assert "was saved while this run was at work" in review.findings[0]
     monkeypatch.undo()

@@ -26,7 +26,8 @@ import pytest
 import shapely
 import yaml
 
-from pipeline.storage import Migration, read_json, read_lines
+from pipeline.logbook import read_lines
+from pipeline.storage import Migration, read_json
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUTCOME = ["pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_m"]

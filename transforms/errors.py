@@ -35,3 +35,11 @@ class LedgerError(PostPaiError):
 
 class ExportError(PostPaiError):
     """A layer cannot be written in the format or to the place asked for."""
+
+
+class LogError(PostPaiError):
+    """A log of decisions or shifts was damaged."""
+
+
+class VerifyError(PostPaiError):
+    """What was exported, signed or logged is no longer as it was."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.control_input.files import ROW_REASONS
 from pipeline.control_input.table import ControlTable
+from pipeline.officers.control_decisions import OFFICER_REASONS
 from pipeline.storage import whole_file
 from qa.control import REASONS, judge_control
 from transforms.breaks import Breaks
@@ -29,7 +30,7 @@ REPORT_COLUMNS = (
 """The columns of ``check-control``, in order."""
 
 
-CONTROL_REASONS = {**ROW_REASONS, **REASONS}
+CONTROL_REASONS = {**ROW_REASONS, **REASONS, **OFFICER_REASONS}
 """Every reason a control point can carry: code and sentence."""
 
 

@@ -11,7 +11,8 @@ import pyogrio
 import pyproj
 import shapely
 
-from pipeline.storage import Migration, read_json, read_lines, sha256
+from pipeline.logbook import read_lines
+from pipeline.storage import Migration, read_json, sha256
 
 _LIBRARIES = ("numpy", "scipy", "shapely", "pyproj", "pyogrio", "fiona", "pyarrow", "dagster")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -20,11 +20,10 @@ from shapely.validation import explain_validity
 
 from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
 from pipeline.geometry.wkb_kind import family
-from pipeline.officers.decisions import WORDS, Decision
-from pipeline.officers.review_file import SavedReview, SavedRow
+from pipeline.officers.decisions import ALSO_SAID, UNDO, UNKNOWN_OFFICER, WHY, WORDS, Decision, in_force
+from pipeline.officers.saved_review import SavedReview, SavedRow
 
-UNKNOWN_OFFICER = "unknown"
-_TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)")
+_TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)(?::(?P<line>\d+))?")
 _STAYS = ("keep", "cannot_place")
 
 
@@ -39,6 +38,10 @@ class Features(Protocol):
         """Its old place, well-known binary; None if there is none."""
         ...
 
+    def is_unique(self, source_hash: str) -> bool:
+        """Whether no other feature of the layer is the same in all its columns and its place."""
+        ...
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -48,12 +51,12 @@ class Answers:
     findings: list[str]
     answered: dict[int, SavedRow]
     """By row, what was saved where the answer counts."""
-    drafts: dict[int, tuple[str, str]]
-    """By row, note and officer where nothing was decided yet."""
+    drafts: dict[int, SavedRow]
+    """By row, what was saved where nothing was decided yet."""
 
 
 def read_answers(
-    saved: SavedReview, layer: str, features: Features, logged: Iterable[Decision], run_id: str, now: datetime
+    saved: SavedReview, layer: str, features: Features, logged: Sequence[Decision], run_id: str, now: datetime
 ) -> Answers:
     """What officers decided in a saved review file.
 
@@ -68,28 +71,88 @@ def read_answers(
     run_id, now
         Go into the answers.
     """
-    fixes = {decision.pai_row: geometry_hash(decision.wkb) for decision in logged if decision.decision == "moved"}
     by_row, findings = _rows_by_feature(saved, layer, features)
     drawn = dict(zip(saved.rows, geometry_hashes(row.geometry for row in saved.rows), strict=True))
     answers = Answers([], findings, {}, {})
+    past = _Past(logged, saved.name, features)
     for row, copies in by_row.items():
-        read = [_answer(copy, row, features, drawn[copy], fixes.get(row)) for copy in copies]
+        read = [_answer(copy, row, features, drawn[copy], past) for copy in copies]
         settled = _settle_copies([answer for answer in read if answer is not None], len(copies))
-        answers.decisions.extend(_stamp(answer, layer, saved.saved_at, run_id, now) for answer in settled)
+        stamped = [_stamp(answer, layer, saved, run_id, now) for answer in settled]
+        answers.decisions.extend(past.compared(answer, findings) for answer in stamped)
         _sort_out(answers, row, copies)
     return answers
 
 
+class _Past:
+    """What is logged on the features of a layer, seen from one review file."""
+
+    def __init__(self, logged: Sequence[Decision], name: str, features: Features) -> None:
+        self._features, self._name = features, name
+        self._logged: dict[str, list[Decision]] = defaultdict(list)
+        self._in_force: dict[str, list[Decision]] = defaultdict(list)
+        for decision in logged:
+            self._logged[decision.source_hash].append(decision)
+        for decision in in_force(logged):
+            self._in_force[decision.source_hash].append(decision)
+
+    def fix(self, row: int, source_hash: str) -> str | None:
+        """Where the latest fix of a feature lies."""
+        fixes = [each for each in self._of(self._logged, row, source_hash) if each.decision == "fixed"]
+        return geometry_hash(fixes[-1].wkb) if fixes else None
+
+    def taken_back(self, row: int, source_hash: str, proposal_hash: str, seen: int) -> tuple[int, ...]:
+        """The lines that an emptied row takes back; none if this file had said nothing of what it shows."""
+        mine = [
+            each
+            for each in self._of(self._logged, row, source_hash)
+            if (each.copy, each.proposal_hash, each.seen) == (self._name, proposal_hash, seen)
+        ]
+        if not mine or mine[-1].refused:
+            return ()
+        if mine[-1].decision == UNDO:
+            return mine[-1].undoes  # said before: the same answer again
+        return tuple(each.line for each in self._of(self._in_force, row, source_hash) if each.line)
+
+    def compared(self, answer: Decision, findings: list[str]) -> Decision:
+        """The answer, marked if another officer has said otherwise since the file was offered."""
+        if answer.refused or answer.decision == UNDO:
+            return answer
+        others = [
+            each
+            for each in self._of(self._in_force, answer.pai_row, answer.source_hash)
+            if each.line > answer.seen and each.copy != answer.copy
+        ]
+        against = [each for each in others if each.meaning != answer.meaning]
+        if not against or self._is_logged(answer):
+            return answer
+        findings.append(
+            f"Layer {answer.layer}, feature {_called(answer.pai_row, answer.reference)}: officers disagree. "
+            f"{against[-1].told()}; {answer.told()} in {answer.copy}. Neither counts; the review file shows both."
+        )
+        return replace(answer, conflicts_with=against[-1].line)
+
+    def _is_logged(self, answer: Decision) -> bool:
+        mine = [each for each in self._of(self._logged, answer.pai_row, answer.source_hash) if each.copy == answer.copy]
+        return bool(mine) and mine[-1].digest == answer.digest
+
+    def _of(self, held: dict[str, list[Decision]], row: int, source_hash: str) -> list[Decision]:
+        same = held.get(source_hash, [])
+        if all(each.pai_row == row for each in same) or self._features.is_unique(source_hash):
+            return same
+        return [each for each in same if each.pai_row == row]
+
+
 def _sort_out(answers: Answers, row: int, copies: list[SavedRow]) -> None:
     latest = answers.decisions[-1] if answers.decisions and answers.decisions[-1].pai_row == row else None
-    if latest is not None and not latest.refused:
+    if latest is not None and not latest.refused and latest.decision != UNDO:
         answers.answered[row] = next(copy for copy in copies if _is_source_of(latest, copy))
         return
-    if latest is not None:
+    if latest is not None and latest.refused:
         where = f"Layer {latest.layer}, feature {_called(row, latest.reference)}"
         answers.findings.append(f"{where}: {latest.refused}")
-    if copies[0].note or copies[0].officer:
-        answers.drafts[row] = (copies[0].note, copies[0].officer)
+    if copies[0].note or copies[0].officer or copies[0].why:
+        answers.drafts[row] = copies[0]
 
 
 def _is_source_of(decision: Decision, saved_row: SavedRow) -> bool:
@@ -127,7 +190,8 @@ def _rows_by_feature(saved: SavedReview, layer: str, features: Features) -> tupl
         by_row[row].append(saved_row)
         findings += _changed_names(saved_row, row, layer, features)
     findings += _copied(by_row, layer)
-    return by_row, findings + _deleted(saved, by_row, layer)
+    # A copy may have been cut down to one officer's share.
+    return by_row, findings + (_deleted(saved, by_row, layer) if saved.is_main else [])
 
 
 def _changed_names(saved_row: SavedRow, row: int, layer: str, features: Features) -> Iterable[str]:
@@ -160,23 +224,27 @@ def _deleted(saved: SavedReview, by_row: dict[int, list[SavedRow]], layer: str) 
     ]
 
 
-def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, fix: str | None) -> Decision | None:
+def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, past: _Past) -> Decision | None:
     token = _TOKEN.fullmatch(saved_row.token)
     if token is None:
         return None
     word = re.sub(r"[\s-]+", "_", saved_row.decision.lower())
+    word, seen = ALSO_SAID.get(word, word), int(token["line"] or 0)
     # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
-    has_left_fix = word in _STAYS and drawn == fix
-    is_edited = drawn not in ("", token["proposal"]) and not has_left_fix
+    has_left_fix = word in _STAYS and drawn == past.fix(row, token["source"])
+    is_edited = drawn not in ("", token["proposal"], saved_row.drawn) and not has_left_fix
     is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
+    undoes: tuple[int, ...] = ()
     if not (word or is_edited or is_lost):
-        return None
+        undoes = past.taken_back(row, token["source"], token["proposal"], seen)
+        if not undoes:
+            return None
     refused = _why_refused(word, saved_row, is_edited, is_lost, features.before(row))
     return Decision(
         layer="",
         pai_row=row,
         reference=saved_row.reference,
-        decision="moved" if is_edited and not refused else word,
+        decision="fixed" if is_edited and not refused else word or (UNDO if undoes else ""),
         officer=saved_row.officer,
         note=saved_row.note,
         saved_at="",
@@ -186,7 +254,18 @@ def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, fix: 
         proposal_hash=token["proposal"],
         geometry=saved_row.geometry.hex() if saved_row.geometry else None,
         refused=refused,
+        why=_reason(saved_row.why),
+        codes=saved_row.codes,
+        decided_at=saved_row.decided_at,
+        seen=seen,
+        undoes=undoes,
     )
+
+
+def _reason(why: str) -> str:
+    """The officer's reason as its code, whether the code or the words of the form were written."""
+    code = re.sub(r"[\s-]+", "_", why.lower())
+    return next((known for known, words in WHY.items() if code == known or why == words), why)
 
 
 def _why_refused(word: str, saved_row: SavedRow, is_edited: bool, is_lost: bool, before: bytes | None) -> str:
@@ -198,14 +277,14 @@ def _why_refused(word: str, saved_row: SavedRow, is_edited: bool, is_lost: bool,
         return f"{saved_row.trouble}, so it cannot be taken; draw it again, or choose keep."
     if is_lost:
         return "its geometry was deleted; to leave it where it was choose keep, if nobody can tell choose cannot_place."
-    if word == "moved" and not is_edited:
-        return "it says moved but lies exactly as proposed; save the new place, or choose accept for the proposal."
+    if word == "fixed" and not is_edited:
+        return "it says fixed but lies exactly as proposed; save the new place, or choose accept for the proposal."
     return _why_not_drawn(saved_row.geometry, before) if is_edited and saved_row.geometry else ""
 
 
 def _why_not_both(word: str) -> str:
     return (
-        f"it was redrawn and says {word}, which contradict each other; choose moved for the new place, or leave the "
+        f"it was redrawn and says {word}, which contradict each other; choose fixed for the new place, or leave the "
         f"proposal as drawn and choose {word} again."
     )
 
@@ -232,7 +311,7 @@ def _a(kind: str) -> str:
 def _settle_copies(answers: list[Decision], copies: int) -> list[Decision]:
     """One answer if the copies of a row agree, else all of them refused so that each is kept in the log."""
     good = [answer for answer in answers if not answer.refused]
-    meant = {(answer.decision, answer.geometry if answer.decision == "moved" else None) for answer in good}
+    meant = {(answer.decision, answer.geometry if answer.decision == "fixed" else None) for answer in good}
     if len(good) == len(answers) and len(meant) == 1:
         return good[:1]
     if copies == 1:
@@ -241,12 +320,13 @@ def _settle_copies(answers: list[Decision], copies: int) -> list[Decision]:
     return [answer if answer.refused else replace(answer, refused=why) for answer in answers]
 
 
-def _stamp(answer: Decision, layer: str, saved_at: str, run_id: str, now: datetime) -> Decision:
+def _stamp(answer: Decision, layer: str, saved: SavedReview, run_id: str, now: datetime) -> Decision:
     return replace(
         answer,
         layer=layer,
         officer=answer.officer or UNKNOWN_OFFICER,
-        saved_at=saved_at,
+        saved_at=saved.saved_at,
         taken_at=now.isoformat(timespec="seconds"),
         run=run_id,
+        copy=saved.name,
     )

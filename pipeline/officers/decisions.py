@@ -11,27 +11,51 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.fingerprint import geometry_hash
-from pipeline.storage import append_line, read_lines
+from pipeline.logbook import append_lines, read_lines
 
 WORDS = {
     "accept": "Accept: the proposal is right",
-    "moved": "Moved: I have put it right myself",
+    "fixed": "Fixed: I have put it right myself",
     "keep": "Keep: it stays where it was",
     "cannot_place": "Cannot be placed from what is known",
 }
 """The words an officer may put into ``decision``, and how the form shows them."""
+
+ALSO_SAID = {"moved": "fixed"}
+"""Other words that are understood: what ``fixed`` was called before."""
+
+WHY = {
+    "false_alarm": "False alarm: nothing is wrong here",
+    "control_wrong": "The control is wrong here",
+    "badly_captured": "It was badly captured",
+    "ground_changed": "The ground has changed",
+    "checked": "Checked against map, photograph or site",
+    "other": "Other: see the note",
+}
+"""The officer's own reason, in ``why``, and how the form shows it."""
+
+FALSE_ALARM = "false_alarm"
+UNDO = "undo"
+"""The word of an entry that takes back an earlier one; nobody chooses it in the form."""
+
+UNKNOWN_OFFICER = "unknown"
 
 
 @dataclass(frozen=True)
 class Decision:
     """An officer's answer about one feature, or an answer that had to be refused.
 
-    ``saved_at`` is when the officer saved it, ``taken_at`` when it was read; ``geometry`` is well-known binary in
-    hexadecimal, what the officer saved; ``refused`` is the sentence the officer was given, empty when it counts.
+    ``decided_at`` is when the officer says it was, ``saved_at`` when the file was saved, ``taken_at`` when it was
+    read: clocks may be wrong, so only the order of the log counts. ``geometry`` is well-known binary in hexadecimal,
+    what the officer saved; ``why`` the officer's reason and ``codes`` those that were shown. ``copy`` is the review
+    file it was saved in and ``seen`` the line of the decision that file showed. ``refused`` is the sentence the
+    officer was given, empty when it counts; ``conflicts_with`` the line of another officer's answer that says
+    otherwise, ``undoes`` the lines an ``undo`` takes back. ``line`` is its own.
     """
 
     layer: str
@@ -47,6 +71,14 @@ class Decision:
     proposal_hash: str
     geometry: str | None = None
     refused: str = ""
+    why: str = ""
+    codes: tuple[str, ...] = ()
+    decided_at: str = ""
+    copy: str = ""
+    seen: int = 0
+    conflicts_with: int = 0
+    undoes: tuple[int, ...] = ()
+    line: int = field(default=0, compare=False)
 
     @property
     def wkb(self) -> bytes | None:
@@ -54,45 +86,74 @@ class Decision:
         return bytes.fromhex(self.geometry) if self.geometry else None
 
     @property
+    def meaning(self) -> tuple[str, str]:
+        """What two answers must share to agree: the word, and the place of a fix."""
+        return self.decision, geometry_hash(self.wkb) if self.decision == "fixed" else ""
+
+    @property
     def digest(self) -> str:
         """What was answered, whenever it was read: the same save read twice has the same digest."""
         content = asdict(self) | {"geometry": geometry_hash(self.wkb)}
-        for moment in ("saved_at", "taken_at", "run"):
-            del content[moment]
+        for circumstance in ("saved_at", "taken_at", "decided_at", "run", "conflicts_with", "line"):
+            del content[circumstance]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def told(self) -> str:
+        """Who decided what and when, in a few words."""
+        when = (self.decided_at or self.saved_at or self.taken_at)[:16].replace("T", " ")
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.officer} said {self.decision} on {when}{note}"
+
+
+def as_decision(record: dict[str, Any]) -> Decision:
+    """A line of the log as a decision."""
+    known = {each.name for each in fields(Decision)}
+    values = {key: value for key, value in record.items() if key in known}
+    word = str(values.get("decision", ""))
+    values["copy"] = values.get("copy") or f"{values.get('layer', '')}.gpkg"  # all there was, before copies were read
+    lists = {name: tuple(values.get(name) or ()) for name in ("codes", "undoes")}
+    return Decision(**{**values, **lists, "decision": ALSO_SAID.get(word, word)})
 
 
 def read_decisions(log: Path, layer: str) -> list[Decision]:
-    """The answers logged for a layer, oldest first, the refused ones too."""
-    known = {field.name for field in fields(Decision)}
-    return [
-        Decision(**{key: value for key, value in record.items() if key in known})
-        for record in read_lines(log)
-        if record.get("layer") == layer
-    ]
+    """The answers logged for a layer, oldest first, the refused ones too.
+
+    Raises
+    ------
+    LogError
+        If the log is damaged.
+    """
+    return [as_decision(record) for record in read_lines(log) if is_on_feature(record, layer)]
+
+
+def is_on_feature(record: dict[str, Any], layer: str) -> bool:
+    """Whether a line of the log is a decision on a feature of ``layer``."""
+    return record.get("layer") == layer and "pai_row" in record
 
 
 def append_new(log: Path, answers: Iterable[Decision]) -> list[Decision]:
     """Log the answers that are not in the log yet, each forced to disk; return those."""
     new = not_yet_logged(log, answers)
-    for answer in new:
-        append_line(log, asdict(answer))
-    return new
+    if not new:
+        return []
+    numbers = append_lines(log, map(asdict, new))
+    return [replace(answer, line=number) for answer, number in zip(new, numbers, strict=True)]
 
 
 def not_yet_logged(log: Path, answers: Iterable[Decision]) -> list[Decision]:
     """The answers the log does not end with.
 
-    An answer counts as logged if it is the *latest* of its feature: after a change of mind the first answer may
-    come again, and must count again.
+    An answer counts as logged if it is the *latest* of its feature from the same review file: after a change of mind
+    the first answer may come again, and must count again; and a copy that is read again after others have decided
+    says nothing new.
     """
-    by_row: dict[tuple[str, int], list[Decision]] = defaultdict(list)
+    by_row: dict[tuple[str, int, str], list[Decision]] = defaultdict(list)
     for answer in answers:
-        by_row[answer.layer, answer.pai_row].append(answer)
-    logged: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for layer in sorted({layer for layer, _ in by_row}):
+        by_row[answer.layer, answer.pai_row, answer.copy].append(answer)
+    logged: dict[tuple[str, int, str], list[str]] = defaultdict(list)
+    for layer in sorted({layer for layer, *_ in by_row}):
         for decision in read_decisions(log, layer):
-            logged[layer, decision.pai_row].append(decision.digest)
+            logged[layer, decision.pai_row, decision.copy].append(decision.digest)
     return [answer for key, saved in by_row.items() for answer in _not_at_the_end_of(logged[key], saved)]
 
 
@@ -109,15 +170,36 @@ def _not_at_the_end_of(logged: list[str], saved: list[Decision]) -> list[Decisio
 class Standing:
     """The decisions of a layer as they stand today.
 
-    ``holding`` has the latest decision per row whose source feature is unchanged; ``source_changed`` the rows whose
-    feature was decided but has changed since; ``homeless`` the decisions whose feature is gone; ``refused`` the
-    latest refused answer per row, where nothing was decided after it.
+    ``holding`` has the latest decision per row whose source feature is unchanged; ``disagreeing`` the rows on which two
+    officers said different things without knowing of each other, earlier and later; ``source_changed`` the rows whose
+    source feature is not the one that was decided on; ``homeless`` the decisions whose row is gone; ``refused`` the
+    rows whose latest answer was refused.
     """
 
     holding: dict[int, Decision]
     source_changed: dict[int, Decision]
     homeless: list[Decision]
     refused: dict[int, Decision]
+    disagreeing: dict[int, tuple[Decision, Decision]] = field(default_factory=dict)
+
+    def latest_line(self, row: int) -> int:
+        """The line of the latest decision on a row; 0 if there is none."""
+        pair = self.disagreeing.get(row)
+        decision = pair[1] if pair else self.holding.get(row)
+        return decision.line if decision else 0
+
+
+def in_force(decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions that count, oldest first: not refused, and not taken back by an ``undo`` that itself counts."""
+    undone: set[int] = set()
+    kept = []
+    for decision in reversed(decisions):
+        if decision.line in undone:
+            continue
+        undone.update(decision.undoes)
+        if not decision.refused and decision.decision != UNDO:
+            kept.append(decision)
+    return kept[::-1]
 
 
 def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequence[int]], dict[int, str]]) -> Standing:
@@ -135,22 +217,27 @@ def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequen
     hashes
         Gives the hash of the source feature at each row asked for; asked for all rows only if some have changed.
     """
-    decided = [decision for decision in decisions if not decision.refused]
+    decided = in_force(decisions)
     here = hashes(sorted({decision.pai_row for decision in decisions if 0 <= decision.pai_row < count}))
     has_strayed = any(here.get(decision.pai_row) != decision.source_hash for decision in decided)
     moved_to = _unique_rows(hashes(range(count))) if has_strayed else {}
-    holding, changed, homeless = {}, {}, []
+    by_line = {decision.line: decision for decision in decided if decision.line}
+    holding, changed, homeless, disagreeing = {}, {}, [], {}
     for decision in decided:
         stayed = here.get(decision.pai_row) == decision.source_hash
         row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
         if row is not None:
             holding[row] = decision
+            other = by_line.get(decision.conflicts_with)
+            disagreeing[row] = (other, decision) if other else None
         elif decision.pai_row < count:
             changed[decision.pai_row] = decision
         else:
             homeless.append(decision)
+    pairs = {row: pair for row, pair in disagreeing.items() if pair}
     changed = {row: decision for row, decision in changed.items() if row not in holding}
-    return Standing(holding, changed, homeless, _still_refused(decisions, here))
+    holding = {row: decision for row, decision in holding.items() if row not in pairs}
+    return Standing(holding, changed, homeless, _still_refused(decisions, here), pairs)
 
 
 def _unique_rows(hashes: dict[int, str]) -> dict[str, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,14 @@ class LayerRows:
         values = chosen.select(columns).to_pylist() if columns else [{} for _ in rows]
         geometries = chosen["pai_geometry"].to_pylist()
         return {row: feature_hash(value, wkb) for row, value, wkb in zip(rows, values, geometries, strict=True)}
+
+    def is_unique(self, source_hash: str) -> bool:
+        """Whether no other feature of the layer is the same in all its columns and its place."""
+        return self._times_there[source_hash] <= 1
+
+    @cached_property
+    def _times_there(self) -> Counter[str]:
+        return Counter(self.source_hashes(range(len(self))).values())
 
     def proposal_hashes(self, rows: Sequence[int]) -> dict[int, str]:
         """Where the proposal of each of ``rows`` lies, to the millimetre."""

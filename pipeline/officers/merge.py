@@ -14,12 +14,16 @@ import shapely
 
 from pipeline.fingerprint import read_geometry
 from pipeline.geometry.wkb_kind import as_single
-from pipeline.officers.decisions import Decision, Standing
+from pipeline.officers.decisions import FALSE_ALARM, Decision, Standing
 from pipeline.officers.layer_rows import LayerRows
 
 SAME_TO_THE_EYE_M = 0.01
 """A proposal that moved less than this since an officer accepted it is still the one accepted: MapInfo's default
 bounds store coordinates no finer."""
+
+FALSE_ALARM_M = 0.25
+"""A false alarm is not raised again for the same cause while the proposal moves less than this: below what the map
+itself can show (0.4 m root mean square in rural towns)."""
 
 REVIEW_REASONS = {
     "officer_accepted": "An officer accepted the proposal.",
@@ -29,6 +33,9 @@ REVIEW_REASONS = {
     "proposal_changed": "An officer accepted an earlier proposal; the shift has changed since, so look again.",
     "fix_on_older_proposal": "An officer put it in its place by hand; the proposal has changed since, the fix stays.",
     "decision_on_older_proposal": "An officer left it in place; the proposal has changed since, the decision holds.",
+    "false_alarm": "An officer found that there was nothing wrong; the cause is the same, so nobody is asked again.",
+    "new_cause": "An officer found a false alarm here, but there is a new cause now, so look again.",
+    "officers_disagree": "Two officers decided differently without knowing of each other; decide which holds.",
     "source_changed": "An officer decided on it, but the source feature has changed since, so look again.",
 }
 """What the codes of this stage say, in plain words."""
@@ -58,8 +65,12 @@ def merge(rows: LayerRows, standing: Standing) -> list[Outcome]:
         zip(rows.verdicts(), rows.reasons(), rows.has_moved(), strict=True)
     ):
         decision = standing.holding.get(row)
-        if decision is not None:
+        if decision is not None and decision.why == FALSE_ALARM and _has_new_cause(decision, codes):
+            outcome = Outcome("open", ("new_cause",))
+        elif decision is not None:
             outcome = _decided(decision, _is_as_seen(decision, proposals[row], rows, row), rows.before(row), has_moved)
+        elif row in standing.disagreeing:
+            outcome = Outcome("open", ("officers_disagree",))
         elif row in standing.source_changed:
             outcome = Outcome("open", ("source_changed",))
         else:
@@ -83,15 +94,20 @@ def _judged(verdict: str, has_moved: bool) -> Outcome:
 
 
 def _decided(decision: Decision, is_as_seen: bool, before: bytes | None, has_moved: bool) -> Outcome:
-    if decision.decision == "moved":
+    if decision.decision == "fixed":
         reasons = ["officer_fixed"] if is_as_seen else ["officer_fixed", "fix_on_older_proposal"]
         return Outcome("fixed", tuple(reasons), as_single(decision.wkb or b"", before))
     if decision.decision in _LEFT:
         left = _LEFT[decision.decision]
         return Outcome("unmoved", (left,) if is_as_seen else (left, "decision_on_older_proposal"))
     if is_as_seen:
-        return Outcome("moved" if has_moved else "unmoved", ("officer_accepted",))
+        accepted = ("officer_accepted", "false_alarm") if decision.why == FALSE_ALARM else ("officer_accepted",)
+        return Outcome("moved" if has_moved else "unmoved", accepted)
     return Outcome("open", ("proposal_changed",))
+
+
+def _has_new_cause(decision: Decision, codes: Iterable[str]) -> bool:
+    return decision.decision in ("accept", "keep") and not set(codes) <= set(decision.codes)
 
 
 def _is_as_seen(decision: Decision, proposal_hash: str, rows: LayerRows, row: int) -> bool:
@@ -99,12 +115,15 @@ def _is_as_seen(decision: Decision, proposal_hash: str, rows: LayerRows, row: in
         return True
     if decision.decision != "accept":
         return False
-    return _is_same_to_the_eye(read_geometry(decision.wkb), read_geometry(rows.proposal(row)))
-
-
-def _is_same_to_the_eye(seen: shapely.Geometry | None, now: shapely.Geometry | None) -> bool:
+    seen, now = read_geometry(decision.wkb), read_geometry(rows.proposal(row))
     if seen is None or now is None:
         return False
+    if decision.why == FALSE_ALARM:
+        return bool(shapely.hausdorff_distance(seen, now) <= FALSE_ALARM_M)
+    return _is_same_to_the_eye(seen, now)
+
+
+def _is_same_to_the_eye(seen: shapely.Geometry, now: shapely.Geometry) -> bool:
     old, new = shapely.get_coordinates(seen), shapely.get_coordinates(now)
     return old.shape == new.shape and bool(np.all(np.hypot(*(old - new).T) <= SAME_TO_THE_EYE_M))
 

@@ -11,7 +11,8 @@ from pipeline.officers.answers import Answers, row_of
 from pipeline.officers.decisions import Standing
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.officers.merge import Outcome
-from pipeline.officers.review_file import Offer, SavedReview, SavedRow, finite, token
+from pipeline.officers.package import Offer, finite, token
+from pipeline.officers.saved_review import SavedReview, SavedRow
 from pipeline.pages.reasons import sentence
 
 
@@ -27,7 +28,10 @@ def offer_features(
     open_rows = _open_by_risk(rows, outcomes)
     sources, proposals = rows.source_hashes(open_rows), rows.proposal_hashes(open_rows)
     offers = [
-        replace(_offer(row, rows, outcomes[row], numbers), token=token(row, sources[row], proposals[row]))
+        replace(
+            _offer(row, rows, outcomes[row], numbers),
+            token=token(row, sources[row], proposals[row], stand.latest_line(row)),
+        )
         for row in open_rows
     ]
     offers = [_with_draft(offer, stand, answers.drafts if answers else {}) for offer in offers]
@@ -61,13 +65,18 @@ def _offer(row: int, rows: LayerRows, outcome: Outcome, numbers: Mapping[int, in
         proposal=rows.proposal(row),
         token="",
         fid=numbers.get(row),
+        codes=tuple(outcome.reasons),
     )
 
 
-def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, tuple[str, str]]) -> Offer:
-    note, officer = drafts.get(offer.row, ("", ""))
-    refused = stand.refused.get(offer.row)
-    return replace(offer, note=note, officer=officer, remark=refused.refused if refused else "")
+def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, SavedRow]) -> Offer:
+    draft, refused, pair = drafts.get(offer.row), stand.refused.get(offer.row), stand.disagreeing.get(offer.row)
+    remark = refused.refused if refused else ""
+    if pair:
+        remark = f"{pair[0].told()}; {pair[1].told()}. Decide which holds. {remark}".strip()
+    if draft is None:
+        return replace(offer, remark=remark)
+    return replace(offer, remark=remark, note=draft.note, officer=draft.officer, why=draft.why)
 
 
 def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
@@ -78,4 +87,7 @@ def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
         decision=saved.decision,
         note=saved.note,
         officer=saved.officer,
+        why=saved.why,
+        decided_at=saved.decided_at,
+        codes=saved.codes,
     )

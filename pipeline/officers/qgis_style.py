@@ -13,6 +13,8 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 OPEN_COLOUR, DECIDED_COLOUR, OLD_COLOUR = "213,94,0,255", "0,114,178,255", "110,110,110,255"
+BREAK_COLOUR, VERSION_COLOUR = "230,159,0,140", "86,60,150,255"
+_WITH_FORM = "Symbology|Labeling|Fields|Forms|AttributeTable"
 _VERDICT_COLOURS = {"used": "0,158,115,255", "suspect": "230,159,0,255", "rejected": "204,121,167,255"}
 
 _STYLE_TABLE = """
@@ -37,7 +39,8 @@ VALUES ('', '', ?, 'geom', ?, ?, '', 1, ?, '')
 class Column:
     """How one column appears in QGIS's form: its label, and whether and how an officer fills it in.
 
-    ``default`` is a QGIS expression that fills it in whenever the feature is changed.
+    ``default`` is a QGIS expression that fills it in whenever the feature is changed; ``constraint`` one that must hold
+    before QGIS lets the feature be saved, with ``says`` as its sentence.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Column:
     words: Mapping[str, str] | None = None
     multiline: bool = False
     default: str = ""
+    constraint: str = ""
+    says: str = ""
 
 
 def store_styles(geopackage: Path, styles: Mapping[str, str]) -> None:
@@ -85,7 +90,7 @@ def review_style(columns: Sequence[Column], sort_by: str) -> str:
     return _qml(
         _by_state(states),
         _labels(sort_by) + _form(columns, sort_by),
-        categories="Symbology|Labeling|Fields|Forms|AttributeTable",
+        categories=_WITH_FORM,
     )
 
 
@@ -94,8 +99,8 @@ def old_position_style() -> str:
     return _qml(_by_state({"old position": ("true", OLD_COLOUR)}, line_style="dash"), "<readOnly>1</readOnly>")
 
 
-def control_style() -> str:
-    """Control points as arrows from the old place to the new, coloured by verdict."""
+def control_style(columns: Sequence[Column]) -> str:
+    """Control points as arrows from the old place to the new, coloured by verdict; what an officer judged, dashed."""
     categories = "".join(
         f'<category value="{verdict}" label="{verdict}" symbol="{number}" render="true"/>'
         for number, verdict in enumerate(_VERDICT_COLOURS)
@@ -103,7 +108,38 @@ def control_style() -> str:
     symbols = "".join(_arrow(str(number), colour) for number, colour in enumerate(_VERDICT_COLOURS.values()))
     return _qml(
         f'<renderer-v2 type="categorizedSymbol" attr="verdict" symbollevels="0"><categories>{categories}</categories>'
-        f"<symbols>{symbols}</symbols></renderer-v2>"
+        f"<symbols>{symbols}</symbols></renderer-v2>",
+        _form(columns, "residual_m", descending=True),
+        categories=_WITH_FORM,
+    )
+
+
+def drawn_style(columns: Sequence[Column]) -> str:
+    """Control that officers draw: a bold arrow from the old place to the new."""
+    arrow = _arrow("0", DECIDED_COLOUR, width="0.6")
+    return _qml(
+        f'<renderer-v2 type="singleSymbol" symbollevels="0"><symbols>{arrow}</symbols></renderer-v2>',
+        _form(columns, "fid"),
+        categories=_WITH_FORM,
+    )
+
+
+def break_style() -> str:
+    """Breaks: a thick pale line that hides nothing."""
+    drawn = {"line_color": BREAK_COLOUR, "line_width": "1.6", "line_style": "solid", "capstyle": "round"}
+    symbol = _symbol("line", "0", _layer("SimpleLine", drawn))
+    return _qml(
+        f'<renderer-v2 type="singleSymbol" symbollevels="0"><symbols>{symbol}</symbols></renderer-v2>',
+        "<readOnly>1</readOnly>",
+    )
+
+
+def version_style() -> str:
+    """The answers of two officers who disagree: dotted, labelled with who."""
+    return _qml(
+        _by_state({"one of two answers": ("true", VERSION_COLOUR)}, line_style="dot"),
+        _labels("officer") + "<readOnly>1</readOnly>",
+        categories="Symbology|Labeling",
     )
 
 
@@ -144,8 +180,8 @@ def _outline(name: str, colour: str, line_style: str) -> str:
     return _symbol("fill", name, _layer("SimpleFill", drawn))
 
 
-def _arrow(name: str, colour: str) -> str:
-    head = {"color": colour, "arrow_width": "0.3", "arrow_start_width": "0.3", "head_length": "1.2"}
+def _arrow(name: str, colour: str, width: str = "0.3") -> str:
+    head = {"color": colour, "arrow_width": width, "arrow_start_width": width, "head_length": "1.2"}
     head |= {"head_thickness": "0.9", "is_curved": "0", "head_type": "0", "is_repeated": "0"}
     filling = _layer("SimpleFill", {"color": colour, "outline_style": "no", "style": "solid"})
     arrow = _layer("ArrowLine", head, _symbol("fill", f"@{name}@0", filling))
@@ -173,7 +209,7 @@ def _labels(column: str) -> str:
     )
 
 
-def _form(columns: Sequence[Column], sort_by: str) -> str:
+def _form(columns: Sequence[Column], sort_by: str, *, descending: bool = False) -> str:
     fields = "".join(f'<field name="{column.name}">{_widget(column)}</field>' for column in columns)
     aliases = "".join(
         f'<alias index="{index}" field="{column.name}" name={quoteattr(column.label)}/>'
@@ -184,15 +220,27 @@ def _form(columns: Sequence[Column], sort_by: str) -> str:
         for column in columns
         if column.default
     )
+    constraints = "".join(
+        f'<constraint field="{column.name}" constraints="4" exp_strength="1" notnull_strength="0" unique_strength="0"/>'
+        for column in columns
+        if column.constraint
+    )
+    expressions = "".join(
+        f'<constraint field="{column.name}" exp={quoteattr(column.constraint)} desc={quoteattr(column.says)}/>'
+        for column in columns
+        if column.constraint
+    )
     editable = "".join(f'<field name="{column.name}" editable="{int(column.editable)}"/>' for column in columns)
     shown = "".join(
         f'<column type="field" name="{column.name}" hidden="{int(column.hidden)}" width="-1"/>' for column in columns
     )
     return (
         f"<fieldConfiguration>{fields}</fieldConfiguration><aliases>{aliases}</aliases>"
-        f"<defaults>{defaults}</defaults>"
+        f"<defaults>{defaults}</defaults><constraints>{constraints}</constraints>"
+        f"<constraintExpressions>{expressions}</constraintExpressions>"
         f"<editable>{editable}</editable>"
-        f'<attributetableconfig actionWidgetStyle="dropDown" sortOrder="0" sortExpression="&quot;{sort_by}&quot;">'
+        f'<attributetableconfig actionWidgetStyle="dropDown" sortOrder="{int(descending)}" '
+        f'sortExpression="&quot;{sort_by}&quot;">'
         f"<columns>{shown}</columns></attributetableconfig>"
     )
 
