@@ -35,7 +35,7 @@ BY_HAND: dict[str, tuple[Edit, str]] = {
     "the last line changed": (lambda lines: [*lines[:4], lines[4].replace(b"five", b"FIVE")], "line 5 was changed"),
     "the last line made no record": (lambda lines: [*lines[:4], b"{"], "line 5 is no record any more"),
     "a line made no record": (lambda lines: [lines[0], b"{", *lines[2:]], "line 2 or one before it was changed"),
-    "lines reordered": (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "line 2 is missing before what is now"),
+    "lines reordered": (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "line 2 is missing before"),
     "a line put in": (lambda lines: [*lines[:3], b'{"decision": "new"}', *lines[3:]], "line 4 was put in by hand"),
     "a line repeated": (lambda lines: [*lines[:2], lines[1], *lines[2:]], "line 3 (two) was line 2"),
 }
