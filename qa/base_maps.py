@@ -6,13 +6,13 @@ Geometries in, distances out. Reading the files is ``pipeline/base_maps.py``'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from qa.matching import LONGEST_SHIFT_M, Matches, match_features
 from transforms.contract import Points
 
 Geometries = NDArray[np.object_]
@@ -20,14 +20,8 @@ Geometries = NDArray[np.object_]
 FAR_M = 50.0
 """Lines further than this are not looked for; the distance is then infinite."""
 
-LONGEST_SHIFT_M = 10.0
-"""Two vertices further apart are not the same corner on two editions: an id was given to another object."""
-
 ON_A_CORNER_M = 0.03
 """Nearer than this a point lies on a corner; three steps of MapInfo's default rounding."""
-
-ALTERED_RATIO = 0.05
-"""An object whose area (a line: length) differs by more between the editions was altered: its corners tell no shift."""
 
 _NEIGHBOURS = 12
 _OUTER_SHARE = 0.8
@@ -120,7 +114,7 @@ class ObservedShift:
 
 @dataclass(frozen=True)
 class CommonCorners:
-    """The corners that objects with the same id show in both editions.
+    """The corners of objects that are the same and unaltered in both editions.
 
     Parameters
     ----------
@@ -143,16 +137,18 @@ class CommonCorners:
 
 @dataclass(frozen=True)
 class BaseMaps:
-    """The old and the new base map, and the corners they have in common."""
+    """The old and the new base map, which features of them are the same, and the corners they have in common."""
 
     before: Edition
     after: Edition
+    matches: Matches
     corners: CommonCorners | None
 
     @classmethod
     def of(cls, before: Edition, after: Edition) -> BaseMaps:
-        """Pair the corners of objects that carry the same id in both editions."""
-        return cls(before, after, _common_corners(before, after))
+        """Pair the features of both editions and their corners."""
+        matches = match_features(before.geometries, after.geometries, before.ids, after.ids)
+        return cls(before, after, matches, _common_corners(before, matches))
 
     def observed_shift(self, points: Points) -> ObservedShift:
         """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
@@ -197,29 +193,19 @@ def _segments(geometries: Geometries) -> Geometries:
     return np.asarray(shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[together]))
 
 
-def _common_corners(before: Edition, after: Edition) -> CommonCorners | None:
-    old_row, new_row = _rows_with_the_same_id(before.ids, after.ids)
-    alike = _is_unaltered(before.geometries[old_row], after.geometries[new_row])
-    old_row, new_row = old_row[alike], new_row[alike]
-    old, owner = shapely.get_coordinates(before.geometries[old_row], return_index=True)
-    shift = shapely.get_coordinates(after.geometries[new_row]) - old
+def _common_corners(before: Edition, matches: Matches) -> CommonCorners | None:
+    shift = matches.corner_after - matches.corner_before
     near = np.linalg.norm(shift, axis=1) <= LONGEST_SHIFT_M
     if not near.any():
         return None
-    area_of_row = np.cumsum(shapely.get_dimensions(before.geometries) == 2) - 1
-    is_area = near & (shapely.get_dimensions(before.geometries[old_row]) == 2)[owner]
-    area = area_of_row[old_row[owner[is_area]]]
+    dimensions = shapely.get_dimensions(before.geometries)
+    area_of_row = np.cumsum(dimensions == 2) - 1
+    row = matches.old[matches.corner_pair]
+    is_area = near & (dimensions[row] == 2)
+    area = area_of_row[row[is_area]]
     of_area = _median_by(area, shift[is_area], len(before.area_ids))
     spread_m = _spread_by(area, shift[is_area], of_area)
-    return CommonCorners(cKDTree(old[near]), shift[near], of_area, spread_m)
-
-
-def _is_unaltered(old: Geometries, new: Geometries) -> NDArray[np.bool_]:
-    """Whether objects have as many corners as before, and about their size."""
-    is_area = shapely.get_dimensions(old) == 2
-    was, now = (np.where(is_area, shapely.area(shape), shapely.length(shape)) for shape in (old, new))
-    same_count = shapely.get_num_coordinates(old) == shapely.get_num_coordinates(new)
-    return np.asarray(same_count & (np.abs(now - was) <= ALTERED_RATIO * was))
+    return CommonCorners(cKDTree(matches.corner_before[near]), shift[near], of_area, spread_m)
 
 
 def _spread_by(group: NDArray[np.int_], values: Points, middle: Points) -> NDArray[np.float64]:
@@ -240,16 +226,3 @@ def _median_by(group: NDArray[np.int_], values: Points, count: int) -> Points:
         low, high = order[first + (size[has] - 1) // 2], order[first + size[has] // 2]
         result[has, axis] = (values[low, axis] + values[high, axis]) / 2.0
     return result
-
-
-def _rows_with_the_same_id(old: NDArray[Any], new: NDArray[Any]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    old_ids, old_row = _rows_of_unique_ids(old)
-    new_ids, new_row = _rows_of_unique_ids(new)
-    _, in_old, in_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
-    return old_row[in_old], new_row[in_new]
-
-
-def _rows_of_unique_ids(ids: NDArray[Any]) -> tuple[NDArray[np.str_], NDArray[np.int_]]:
-    known = np.flatnonzero([bool(value) for value in ids])
-    text, first, count = np.unique(ids[known].astype(str), return_index=True, return_counts=True)
-    return text[count == 1], known[first[count == 1]]

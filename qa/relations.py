@@ -11,8 +11,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from qa.base_maps import ALTERED_RATIO, BaseMaps
+from qa.base_maps import BaseMaps
 from qa.coincidence import Vertices
+from qa.matching import ALTERED_RATIO
 from transforms.contract import Points
 
 NO_BUILDING, SAME_BUILDING, LEFT_BUILDING, OTHER_BUILDING, GONE_BUILDING = "none", "same", "left", "other", "gone"

@@ -1,0 +1,86 @@
+"""Which feature of the old map is which of the new: by id, by shape and neighbourhood, across breaks, or none."""
+
+import numpy as np
+import pytest
+import shapely
+from two_maps import LittleField, plots
+
+from qa.matching import match_features
+
+
+def nameless(geometries):
+    return np.full(len(geometries), None, dtype=object)
+
+
+def named(geometries):
+    return np.array([f"osgb{number}" for number in range(len(geometries))], dtype=object)
+
+
+def little_map():
+    """Buildings and the sides of plots as lines, on the old and on the new map."""
+    areas, buildings = plots()
+    ends = shapely.get_coordinates(areas).reshape(len(areas), -1, 2)
+    lines = shapely.linestrings(ends[:, :3])
+    old = np.concatenate([buildings, lines])
+    return old, shapely.transform(old, LittleField())
+
+
+def test_without_ids_all_but_a_few_are_found_and_none_wrongly():
+    """Nothing is known of the shift, half the map did not move, and a break crosses some of the lines."""
+    old, new = little_map()
+    order = np.random.default_rng(5).permutation(len(new))
+    matches = match_features(old, new[order], nameless(old), nameless(new))
+    assert (order[matches.new] == matches.old).all()
+    assert len(matches) > 0.97 * len(old)
+    assert not matches.by_id.any()
+
+
+def test_corners_correspond_wherever_an_outline_begins_and_however_it_turns():
+    old, new = little_map()
+    is_area = shapely.get_dimensions(new) == 2
+    turned = new.copy()
+    turned[is_area] = [
+        shapely.Polygon(np.roll(shapely.get_coordinates(each)[:-1], 2, axis=0)[::-1]) for each in new[is_area]
+    ]
+    turned[~is_area] = shapely.reverse(new[~is_area])
+    matches = match_features(old, turned, named(old), named(old))
+    np.testing.assert_allclose(matches.corner_after, LittleField()(matches.corner_before), atol=1e-6)
+    assert not matches.is_altered[shapely.get_dimensions(old[matches.old]) == 2].any()
+
+
+def test_an_id_given_to_another_object_yields_to_the_shape():
+    old, new = little_map()
+    ids = named(old)
+    ids[[3, 23]] = ids[[23, 3]]
+    matches = match_features(old, new, named(old), ids)
+    found = dict(zip(matches.old.tolist(), matches.new.tolist(), strict=True))
+    assert found[3] == 3
+    assert found[23] == 23
+
+
+@pytest.mark.parametrize("ids", [named, nameless])
+def test_what_was_demolished_or_built_has_no_partner(ids):
+    old, new = little_map()
+    names = ids(old)
+    matches = match_features(old[5:], new[:-5], names[5:], names[:-5])
+    assert not np.isin(matches.new, np.arange(5)).any()
+    assert not np.isin(matches.old, np.arange(len(old) - 10, len(old) - 5)).any()
+    assert (matches.old + 5 == matches.new).all()
+
+
+def test_an_extended_building_is_the_same_but_its_corners_are_not():
+    old, new = little_map()
+    new[7] = shapely.union(new[7], shapely.affinity.translate(new[7], 6.0, 0.0))
+    matches = match_features(old, new, named(old), named(old))
+    row = int(np.flatnonzero(matches.old == 7)[0])
+    assert matches.new[row] == 7
+    assert matches.is_altered[row]
+    assert row not in matches.corner_pair
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_few_features_are_matched_by_id_or_not_at_all(count):
+    old, new = little_map()
+    old, new = old[:count], new[:count]
+    assert len(match_features(old, new, named(old), named(old))) == count
+    assert len(match_features(old, new, nameless(old), nameless(old))) == 0
