@@ -36,6 +36,12 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     return _read(*(_edition(migration.source(each.file), each) for each in (settings.before, settings.after)))
 
 
+def base_map_files(migration: Migration) -> list[Path]:
+    """The files of the editions that the settings name, the old one first."""
+    settings = migration.settings.base_maps
+    return [migration.source(each.file) for each in (settings.before, settings.after) if each]
+
+
 @dataclass(frozen=True)
 class _EditionFile:
     """A base map file as it stands on the disk now: when it changes it is another one, and is read again."""

@@ -13,16 +13,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import shapely
 from numpy.typing import NDArray
 
+from pipeline.base_maps import base_map_files, read_base_maps
 from pipeline.control_input.break_lines import read_break_lines
-from pipeline.control_input.table import ControlTable, read_control
+from pipeline.control_input.derived import DERIVED_FILE, derive_control
+from pipeline.control_input.files import ControlRows
+from pipeline.control_input.table import ControlFile, ControlTable, Deriver, read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
 from pipeline.officers.control_decisions import StandingControl, read_control_decisions, standing_control
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
-from pipeline.storage import Migration, whole_file, write_json
+from pipeline.storage import Migration, sha256, whole_file, write_json
 from pipeline.targets import refuse_source_as_target
 from transforms.breaks import Breaks
+from transforms.contract import Points
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def check_control(migration: Migration) -> ControlSummary:
     said = _said_by_officers(migration)
     added = [migration.added_control] if said.added else []
     files = [migration.source(file) for file in settings.files] + added
-    read = without_rejected(read_control(files, vintage=settings.vintage), said)
+    read = without_rejected(read_control(files, vintage=settings.vintage, derive=_deriver(migration)), said)
     judged = judge_control_table(
         read,
         length_warn_m=settings.length_warn_m,
@@ -116,6 +121,26 @@ def check_control_files(
     judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m)
     write_control_report(judged.verdicts, out)
     return summarise(judged)
+
+
+def _deriver(migration: Migration) -> Deriver | None:
+    """What makes control of the base maps, under the hash of both editions; None where they are not to give any."""
+    base = read_base_maps(migration) if migration.settings.derives_control else None
+    if base is None:
+        return None
+    editions = base_map_files(migration)
+    is_area = shapely.get_dimensions(base.before.geometries[base.matches.old]) == 2
+
+    def derive(taken: Points) -> tuple[ControlFile, ControlRows]:
+        rows = derive_control(base.matches, is_area, taken)
+        digest = " ".join(sha256(path) for path in editions)
+        count = len(rows)
+        file = ControlFile(
+            DERIVED_FILE, editions[-1], digest, migration.settings.control.vintage, rows.form, count, count, 0, ""
+        )
+        return file, rows
+
+    return derive
 
 
 def _known_breaks(path: Path, read: ControlTable) -> Breaks:

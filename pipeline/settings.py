@@ -56,7 +56,12 @@ class _Strict(BaseModel):
 class ControlSettings(_Strict):
     """Where the control points are and how long a shift may be."""
 
-    files: list[InsidePath] = Field(description="Control files or folders of them, inside the migration.")
+    files: list[InsidePath] = Field(
+        default_factory=list, description="Control files or folders of them, inside the migration."
+    )
+    from_base_maps: bool = Field(
+        True, description="Also take control from what both editions of the base map show, where they are given."
+    )
     vintage: str = Field("", description="Date or issue of the delivery, kept with the hashes.")
     length_warn_m: float = Field(6.5, gt=0, description="A longer shift makes a control point suspect [m].")
     length_reject_m: float = Field(10.0, gt=0, description="A longer shift is rejected [m].")
@@ -130,7 +135,7 @@ class Settings(_Strict):
 
     title: str = Field(description="What this migration is called on pages and maps.")
     owner: str = Field("gis", description="The team that answers for it; lower case, one word.")
-    control: ControlSettings
+    control: ControlSettings = Field(default_factory=lambda: ControlSettings())
     fit: FitSettings = Field(default_factory=FitSettings)
     base_maps: BaseMaps = Field(default_factory=BaseMaps)
     layers: list[LayerSettings] = Field(min_length=1)
@@ -143,6 +148,19 @@ class Settings(_Strict):
         if twice:
             raise ValueError(f"layer name {twice[0]!r} is used twice; every layer needs a name of its own")
         return self
+
+    @model_validator(mode="after")
+    def _has_control(self) -> Settings:
+        if not self.control.files and not self.derives_control:
+            raise ValueError(
+                "there is no control: name control.files, or both base_maps with control.from_base_maps: true"
+            )
+        return self
+
+    @property
+    def derives_control(self) -> bool:
+        """Whether the base maps give control."""
+        return self.control.from_base_maps and None not in (self.base_maps.before, self.base_maps.after)
 
     def layer(self, name: str) -> LayerSettings:
         """The settings of one layer.

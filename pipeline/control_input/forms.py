@@ -16,7 +16,7 @@ import numpy as np
 
 from transforms.errors import SourceError
 
-Form = Literal["os_link", "csv", "qgis_points", "esri_link", "line_layer"]
+Form = Literal["os_link", "csv", "qgis_points", "esri_link", "line_layer", "base_maps"]
 """A form of control file, by the name the manifest shows."""
 
 _SAMPLE_ROWS = 20

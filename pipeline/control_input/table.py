@@ -6,7 +6,7 @@ Reading only; ``control_verdicts`` judges the table.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.control_input.files import ROW_REASONS, ControlRows, find_control_files, read_control_file
 from pipeline.control_input.tile_names import tile_extent
 from pipeline.storage import sha256
-from transforms.contract import Control
+from transforms.contract import Control, Points
 from transforms.errors import ControlError, SourceError
 
 
@@ -96,7 +96,11 @@ class ControlTable:
         return np.array(extents, dtype=np.float64).reshape(-1, 4)[self.file_number]
 
 
-def read_control(paths: Iterable[Path], *, vintage: str = "") -> ControlTable:
+Deriver = Callable[[Points], tuple[ControlFile, ControlRows]]
+"""Makes control from elsewhere than files, beside the old places that the files speak for already."""
+
+
+def read_control(paths: Iterable[Path], *, vintage: str = "", derive: Deriver | None = None) -> ControlTable:
     """Read control files of any form, merged.
 
     Parameters
@@ -105,6 +109,8 @@ def read_control(paths: Iterable[Path], *, vintage: str = "") -> ControlTable:
         Files, or folders that are searched to the bottom.
     vintage
         Date or issue of the delivery, kept with each file's hash.
+    derive
+        Makes more control, from elsewhere than files, given the old places ``(n, 2)`` that the files speak for.
 
     Raises
     ------
@@ -119,9 +125,17 @@ def read_control(paths: Iterable[Path], *, vintage: str = "") -> ControlTable:
         _describe(path, name, rows, vintage)
         for path, name, rows in zip(found, _shortest_names(found), read, strict=True)
     )
+    if derive is not None:
+        file, rows = derive(_old_places(read))
+        files, read = (*files, file), [*read, rows]
     if not any(file.usable_rows for file in files):
         raise ControlError(_nothing_usable(files, read))
     return _merged(files, read)
+
+
+def _old_places(read: Sequence[ControlRows | str]) -> Points:
+    places = [rows.places[rows.reason == "", :2] for rows in read if not isinstance(rows, str)]
+    return np.concatenate([np.empty((0, 2)), *places])
 
 
 def _try_to_read(path: Path) -> ControlRows | str:
