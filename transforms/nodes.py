@@ -63,7 +63,7 @@ class PlaceIndex:
         Parameters
         ----------
         starts, ends
-            ``(m, 2)`` ends of the segments [m].
+            ``(m, 2)`` ends of the segments [m]; they must be among the places.
         tolerance_m
             How far from a segment a place may lie; places nearer than this to an end do not count.
 
@@ -84,30 +84,61 @@ class PlaceIndex:
     def _on_some(
         self, starts: Points, ends: Points, tolerance_m: float, first_segment: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Points]:
-        segment, row, column = _cells_crossed(starts, ends, self.cell_m, tolerance_m)
-        slot = _slot(row, column, self.bits)
-        low = self.first[slot].astype(np.int64)
-        counts = self.first[slot + 1] - low
-        segment = np.repeat(segment, counts)
-        at = np.arange(counts.sum()) + np.repeat(low - (np.cumsum(counts) - counts), counts)
-        place = self.places[at]
-        fraction, on = _interior(starts[segment], ends[segment], place, tolerance_m)
-        segment, place = segment[on], place[on]
+        segment, low, counts = self._near(starts, ends, tolerance_m)
+        # Cells that hold two places hold the two ends; most segments are settled so, before a place is looked at.
+        others = np.bincount(segment, weights=counts, minlength=len(starts)) > 2
+        worth = np.flatnonzero(others[segment] & (counts > 0))
+        segment, low, counts = segment[worth], low[worth], counts[worth]
+        strip, at = _each_between(low, low + counts - 1)
+        segment = segment[strip]
+        fraction, on = _interior(
+            _as_complex(starts), _as_complex(ends), segment, _as_complex(self.places)[at], tolerance_m
+        )
+        segment, place = segment[on], self.places[at[on]]
         # Two cells of one segment may share a slot, and a place may be indexed twice: each place counts once.
         _, once = np.unique(np.column_stack([segment, fraction, place]), axis=0, return_index=True)
         return segment[once] + first_segment, fraction[once], place[once]
 
+    def _near(
+        self, starts: Points, ends: Points, tolerance_m: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Segment, first place and number of places of every strip of cells that a segment crosses."""
+        segment, row, left, right = _strips_crossed(starts, ends, self.cell_m, tolerance_m)
+        last = (1 << self.bits) - 1
+        begin = _slot(row, left, self.bits)
+        end = begin + np.minimum(right - left, last)
+        low = self.first[begin].astype(np.int64)
+        counts = self.first[np.minimum(end, last) + 1] - low
+        over = np.flatnonzero(end > last)
+        if len(over):
+            segment = np.concatenate([segment, segment[over]])
+            low = np.concatenate([low, np.zeros(len(over), np.int64)])
+            counts = np.concatenate([counts, self.first[end[over] - last]])
+        return segment, low, counts
 
-def _interior(a: Points, b: Points, place: Points, tolerance_m: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Which rows have their place on a-b between the ends, and where along it."""
-    (east, north), (to_east, to_north) = (b - a).T, (place - a).T
-    square = east * east + north * north
-    along = east * to_east + north * to_north
+
+def _as_complex(places: Points) -> NDArray[np.complex128]:
+    """Easting + i northing, ``(n,)``: fetched and multiplied in one step."""
+    return np.ascontiguousarray(places).view(np.complex128).ravel()
+
+
+def _interior(
+    starts: NDArray[np.complex128],
+    ends: NDArray[np.complex128],
+    segment: NDArray[np.int64],
+    place: NDArray[np.complex128],
+    tolerance_m: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Which rows have their place on their segment between its ends, and where along it."""
+    chord = ends - starts
+    square = chord.real**2 + chord.imag**2
+    # The real part is the way along the segment, the imaginary part the way off it, both times its length.
+    seen = np.conj(chord)[segment] * (place - starts[segment])
     # Compared as squares: most rows fail here, and a square root costs more than all the rest.
-    cross = east * to_north - north * to_east
-    near = np.flatnonzero((cross * cross <= tolerance_m**2 * square) & (along > 0) & (along < square))
-    length = np.sqrt(square[near])
-    from_start = along[near] / length
+    limit = square[segment]
+    near = np.flatnonzero((seen.imag**2 <= tolerance_m**2 * limit) & (seen.real > 0) & (seen.real < limit))
+    length = np.sqrt(limit[near])
+    from_start = seen.real[near] / length
     on = (from_start > tolerance_m) & (from_start < length - tolerance_m)
     return (from_start / length)[on], near[on]
 
@@ -117,10 +148,10 @@ def _slot(row: NDArray[np.int64], column: NDArray[np.int64], bits: int) -> NDArr
     return (column + row * _ROW_STEP) & ((1 << bits) - 1)
 
 
-def _cells_crossed(
+def _strips_crossed(
     starts: Points, ends: Points, cell_m: float, margin_m: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Segment, row and column of every cell that a segment (widened by ``margin_m``) crosses."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Segment, row, first and last column of every strip of cells that a segment (widened by ``margin_m``) crosses."""
     low = np.floor((np.minimum(starts, ends) - margin_m) / cell_m).astype(np.int64)
     high = np.floor((np.maximum(starts, ends) + margin_m) / cell_m).astype(np.int64)
     segment, row = _each_between(low[:, 1], high[:, 1])
@@ -130,8 +161,7 @@ def _cells_crossed(
         crossed = _columns_in_row(starts[segment[long]], ends[segment[long]], row[long], cell_m, margin_m)
         left[long] = np.maximum(left[long], crossed[0])
         right[long] = np.minimum(right[long], crossed[1])
-    strip, column = _each_between(left, right)
-    return segment[strip], row[strip], column
+    return segment, row, left, right
 
 
 def _each_between(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

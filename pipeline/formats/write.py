@@ -219,6 +219,7 @@ def _declare_geometry_type(path: Path, types: TypeCount) -> None:
     """State in the GeoPackage the one type that all features have; it was opened for any."""
     name, z, m = types.geopackage_declaration()
     with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA synchronous = OFF")  # flushed before it takes its place
         connection.execute("UPDATE gpkg_geometry_columns SET geometry_type_name = ?, z = ?, m = ?", (name, z, m))
     connection.close()
 
