@@ -9,6 +9,7 @@ from pipeline.orchestration.assets import (
     officer_fixes,
     qa_board,
     quality,
+    reattach,
     review,
     shift,
     shift_export,
@@ -19,7 +20,7 @@ from pipeline.orchestration.catalogue import MigrationFolder
 from pipeline.orchestration.instance import default_migration
 
 defs = dg.Definitions(
-    assets=[sources, control, fit, shift_export, shift, quality, officer_fixes, review, export, qa_board],
+    assets=[sources, control, fit, shift_export, shift, reattach, quality, officer_fixes, review, export, qa_board],
     jobs=[fit_shift, migrate_layer, finish_layer],
     sensors=[saved_reviews],
     schedules=[nightly_migration],

@@ -72,7 +72,7 @@ def judge_layer(migration: Migration, layer_name: str) -> QualitySummary:
         If a limit is overridden that does not exist.
     """
     staged = pq.read_table(migration.staged(layer_name))
-    shifted = pq.read_table(migration.shifted(layer_name))
+    shifted = pq.read_table(migration.proposed(layer_name))
     require_the_same_rows(staged["pai_row"].to_numpy(), shifted["pai_row"].to_numpy(), layer_name)
     proposal = _Proposal(migration, layer_name, staged, shifted)
     measures, vertices = proposal.measures()
@@ -97,6 +97,7 @@ class _Proposal:
         self.blocked_by = np.array([code or "" for code in shifted["blocked_by"].to_pylist()], dtype=str)
         self.about_the_shift = {name: _numbers(shifted, name) for name in _ABOUT_THE_SHIFT}
         self.regimes = _regimes(shifted)
+        self.reattachment = _reattachment(shifted)
 
     @property
     def strategy(self) -> Strategy:
@@ -135,7 +136,7 @@ def _stage_findings(proposal: _Proposal) -> Masks:
     if proposal.strategy == "check_only":
         return {"layer_check_only": would_move}
     stuck = (regime == AFFECTED) & ~moved & (blocked_by == "")
-    return {**blocked, "not_moved": stuck, "unreadable_geometry": proposal.unread}
+    return {**blocked, **proposal.reattachment, "not_moved": stuck, "unreadable_geometry": proposal.unread}
 
 
 def _with_parted_neighbours(
@@ -161,6 +162,16 @@ def _regimes(shifted: pa.Table) -> Regimes:
     reasons = [list(codes or []) for codes in shifted["regime_reasons"].to_pylist()]
     regime = np.array(shifted["regime"].to_pylist(), dtype=str)
     return Regimes(regime, reasons, _numbers(shifted, "wrong_chance_ratio"))
+
+
+def _reattachment(proposed: pa.Table) -> Masks:
+    """What the stage reattach says of each feature; nothing of a layer that is only shifted."""
+    if "reattach_reasons" not in proposed.column_names:
+        return {}
+    reasons = [codes or [] for codes in proposed["reattach_reasons"].to_pylist()]
+    return {
+        code: np.array([code in codes for codes in reasons], dtype=bool) for code in {c for codes in reasons for c in codes}
+    }
 
 
 def _used_control(migration: Migration) -> Control:

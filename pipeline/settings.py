@@ -29,8 +29,12 @@ Method = Literal[
 ]
 """How the shift is fitted; ``auto`` chooses by spatially blocked hold-out."""
 
-Strategy = Literal["shift", "check_only", "leave"]
-"""What is done to a layer: move what can be proved, only point out what would move, or nothing at all."""
+Strategy = Literal["shift", "shift_and_reattach", "check_only", "leave"]
+"""What is done to a layer: move what can be proved, move it and attach it again to the lines of the map that it
+followed, only point out what would move, or nothing at all."""
+
+MOVING_STRATEGIES: tuple[Strategy, ...] = ("shift", "shift_and_reattach")
+"""Those that move anything."""
 
 ExportFormat = Literal["gpkg", "tab", "shp", "geojson", "parquet"]
 """A format a corrected layer can be written in; GeoPackage is always written."""

@@ -35,7 +35,7 @@ from pipeline.geometry.move import (
     MoveRules,
 )
 from pipeline.geometry.neighbour_layers import neighbour_places
-from pipeline.settings import LayerSettings
+from pipeline.settings import MOVING_STRATEGIES, LayerSettings
 from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
 from pipeline.storage import Migration, read_json, sha256
 from qa.limits import limits_in_force
@@ -141,7 +141,7 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     fitted = read_field(migration.field_file)
     digests = _refuse_second_shift(migration, settings, staged)
     regimes = _regimes(migration, settings, staged, fitted)
-    wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy == "shift")
+    wanted = np.isin(regimes.regime, MOVING_REGIMES) & (settings.strategy in MOVING_STRATEGIES)
     summary = _write_proposal(migration, settings, fitted, regimes, wanted)
     ledger.record_shift(
         migration,

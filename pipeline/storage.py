@@ -85,6 +85,15 @@ class Migration:
         """The proposal: where each feature would go, with the measures of the move (GeoParquet)."""
         return self.layer_dir(layer) / "shifted.parquet"
 
+    def reattached(self, layer: str) -> Path:
+        """The proposal attached again to the lines of the map that it followed (GeoParquet)."""
+        return self.layer_dir(layer) / "reattached.parquet"
+
+    def proposed(self, layer: str) -> Path:
+        """The proposal that is judged, offered and exported: re-attached where the layer asks for it."""
+        is_reattached = self.settings.layer(layer).strategy == "shift_and_reattach"
+        return self.reattached(layer) if is_reattached else self.shifted(layer)
+
     def quality(self, layer: str) -> Path:
         """One row of measures, verdict, reasons and risk per feature (Parquet)."""
         return self.layer_dir(layer) / "quality.parquet"

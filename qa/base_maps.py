@@ -135,7 +135,7 @@ class CommonCorners:
     object_spread_m: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BaseMaps:
     """The old and the new base map, which features of them are the same, and the corners they have in common."""
 

@@ -48,6 +48,9 @@ REASONS = regimes.REASONS | {
     "far_from_layer": "It lies far from every other feature of its layer.",
     "building_gone": "The building it was in is no longer on the new map.",
     "invalid_before": "It was invalid before, and still is; the move changed nothing about it.",
+    "base_feature_gone": "It followed a line of the old map that is not on the new one; there it is only shifted.",
+    "base_feature_changed": "It followed a line of the old map that was redrawn; there it is only shifted.",
+    "reattach_disagrees": "The line it followed went elsewhere than the shift allows; there it is only shifted.",
     "unreadable_geometry": "Its geometry could not be read, so nothing about it was measured.",
 }
 """Every reason of a verdict, with the sentence an officer reads."""

@@ -7,7 +7,7 @@ from pipeline.definitions import defs
 from pipeline.orchestration import checks
 from pipeline.orchestration.automation import nightly_migration, saved_reviews
 
-STAGES = ["sources", "control", "fit", "shift", "quality", "review", "export"]
+STAGES = ["sources", "control", "fit", "shift", "reattach", "quality", "review", "export"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_every_stage_is_an_asset_of_its_name(specs: dict[str, dg.AssetSpec]) -> 
 
 def test_each_stage_comes_after_the_one_before(specs: dict[str, dg.AssetSpec]) -> None:
     before = {"control": set(), "sources": set(), "fit": {"control"}, "shift": {"sources", "fit"}}
-    before |= {"quality": {"shift"}, "review": {"quality", "officer_fixes"}, "export": {"review"}}
+    before |= {"reattach": {"shift"}, "quality": {"reattach"}, "review": {"quality", "officer_fixes"}, "export": {"review"}}
     assert {name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in STAGES} == before
 
 
@@ -38,14 +38,14 @@ def test_every_asset_says_what_it_is_and_whose(specs: dict[str, dg.AssetSpec]) -
 
 
 def test_groups_sort_in_flow_order(specs: dict[str, dg.AssetSpec]) -> None:
-    order = ["sources", "fit", "shift", "quality", "review", "export"]
+    order = ["sources", "fit", "shift", "reattach", "quality", "review", "export"]
     groups = [specs[name].group_name for name in order]
     assert groups == sorted(groups)
 
 
 def test_layers_are_the_partitions(specs: dict[str, dg.AssetSpec]) -> None:
     partitioned = {name for name, spec in specs.items() if spec.partitions_def is not None}
-    assert partitioned == {"sources", "shift", "quality", "officer_fixes", "review", "export"}
+    assert partitioned == {"sources", "shift", "reattach", "quality", "officer_fixes", "review", "export"}
 
 
 def test_what_cannot_be_used_stops_the_batch() -> None:
@@ -55,6 +55,7 @@ def test_what_cannot_be_used_stops_the_batch() -> None:
         "enough_control",
         "field_unfolded",
         "features_kept",
+        "proposal_kept",
         "verdict_for_each",
         "counts_reconcile",
     }

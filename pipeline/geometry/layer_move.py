@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.formats import GEOMETRY
+from pipeline.geometry.attached import Attached
 from pipeline.geometry.in_order import in_order
 from pipeline.geometry.layer_survey import LayerSurvey
 from pipeline.geometry.move import HangingNodes, MovedBatch, MoveRules, move_geometries
@@ -58,6 +59,7 @@ def move_layer(
     *,
     wanted: NDArray[np.bool_] | None = None,
     with_distances: bool = False,
+    attached: Attached | None = None,
 ) -> Iterator[tuple[pa.RecordBatch, MovedBatch]]:
     """The batches of a surveyed layer, each with its move.
 
@@ -73,16 +75,26 @@ def move_layer(
         ``(n,)`` which features of the whole layer to move; all where left out.
     with_distances
         Whether to measure the distances to control and breaks.
+    attached
+        Where vertices of the whole layer are attached to; only the shift moves them where left out.
     """
     groups = find_groups(survey, shift_field, executor) if shape == "rigid" else None
 
-    def move(item: tuple[int, pa.RecordBatch, HangingNodes]) -> tuple[pa.RecordBatch, MovedBatch]:
-        first, batch, nodes = item
+    def move(item: tuple[int, int, pa.RecordBatch, HangingNodes]) -> tuple[pa.RecordBatch, MovedBatch]:
+        number, first, batch, nodes = item
         array = batch.column(batch.schema.get_field_index(GEOMETRY))
         asked = None if wanted is None else wanted[first : first + len(batch)]
         rigid = None if groups is None else groups.from_feature(first).image
+        its = None if attached is None else attached.between(*survey.first_vertex[number : number + 2])
         moved = move_geometries(
-            array, shift_field, rules=rules, nodes=nodes, wanted=asked, with_distances=with_distances, rigid=rigid
+            array,
+            shift_field,
+            rules=rules,
+            nodes=nodes,
+            wanted=asked,
+            with_distances=with_distances,
+            rigid=rigid,
+            attached=its,
         )
         return batch, moved
 
@@ -92,8 +104,9 @@ def move_layer(
 
 def _numbered(
     batches: Iterator[tuple[pa.RecordBatch, HangingNodes]],
-) -> Iterator[tuple[int, pa.RecordBatch, HangingNodes]]:
+) -> Iterator[tuple[int, int, pa.RecordBatch, HangingNodes]]:
+    """With the number of the batch and of its first feature."""
     first = 0
-    for batch, nodes in batches:
-        yield first, batch, nodes
+    for number, (batch, nodes) in enumerate(batches):
+        yield number, first, batch, nodes
         first += len(batch)

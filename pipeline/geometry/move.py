@@ -16,6 +16,7 @@ import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.geometry.attached import Attached
 from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.wkb import Integers, Kind, Trouble
 from pipeline.geometry.wkb_batch import Vertices, WkbBatch
@@ -128,6 +129,7 @@ def move_geometries(
     wanted: NDArray[np.bool_] | None = None,
     with_distances: bool = True,
     rigid: Rigidly | None = None,
+    attached: Attached | None = None,
 ) -> MovedBatch:
     """Move the geometries of one batch.
 
@@ -147,10 +149,14 @@ def move_geometries(
         Whether to measure the distances to control and to breaks.
     rigid
         Where given, it moves whole features instead of the field: straight edges stay straight.
+    attached
+        Where given, its places stand in the place of the field's, and its nodes in the place of ``nodes``.
     """
     batch = WkbBatch.of(array)
     wanted = np.ones(len(batch), dtype=bool) if wanted is None else wanted
-    move = _Move(batch, shift_field, rules, nodes or HangingNodes.none(), rigid)
+    if attached is not None:
+        nodes = HangingNodes(attached.segment, attached.fraction, attached.place)
+    move = _Move(batch, shift_field, rules, nodes or HangingNodes.none(), rigid, attached)
     moved = wanted & (move.blocked_by == "")
     geometry = move.written(moved)
     torn = moved & _became_invalid(array, geometry, move.straddling_m > 0)
@@ -216,6 +222,7 @@ class _Move:
     rules: MoveRules
     nodes: HangingNodes
     rigid: Rigidly | None
+    attached: Attached | None
     blocked_by: Blocks = field(init=False)
     image: Points = field(init=False)
     added: _Added = field(init=False)
@@ -239,6 +246,8 @@ class _Move:
         self.added = _Added.none() if self.rigid is not None else self._find_added()
         self.block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
         self._measure_straddling()
+        if self.attached is not None:
+            self._attach(self.attached)
         self.uncertainty_m = self._largest(self._at_vertices(self.shift_field.uncertainty))
         self.block(self.uncertainty_m > self.rules.uncertainty_limit_m, UNCERTAIN)
 
@@ -332,6 +341,30 @@ class _Move:
         arc, half, place = chords(batch.place[drawn], batch.place[drawn + 1], batch.place[drawn + 2], self._tolerance)
         second = half >= 1
         return _Added(drawn[arc] + second, half - second, place, self.shift_field(place))
+
+    # What is attached to the map.
+
+    def _attach(self, attached: Attached) -> None:
+        """Put vertices and nodes where they are attached.
+
+        Vertices that follow the bend of the shift are carried along between them, or left out on a line of the map.
+        """
+        vertices = np.arange(len(self.batch.place), dtype=float)
+        known = np.concatenate([vertices, attached.segment + attached.fraction])
+        straight = np.concatenate([attached.is_straight, attached.node_is_straight])
+        by_shift = np.concatenate([self.image, self.shift_field(attached.place)])
+        by_map = np.concatenate([attached.image, attached.node_image])
+        change = np.where(np.isfinite(by_map[:, :1]), by_map - by_shift, 0.0)
+        order = np.argsort(known, kind="stable")
+        known, straight, change, by_map = known[order], straight[order], change[order], by_map[order]
+        key = self.added.base + self.added.fraction
+        at = np.searchsorted(known, key, side="right") - 1
+        is_node = known[at] == key
+        self.added.after += np.stack([np.interp(key, known, axis) for axis in change.T], axis=1)
+        exact = is_node & np.isfinite(by_map[at, 0])
+        self.added.after[exact] = by_map[at[exact]]
+        self.image = np.where(np.isfinite(attached.image), attached.image, self.image)
+        self.added = self.added.take(is_node | ~straight[at])
 
     # Pieces of the field.
 

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.formats import open_batches
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.georeference import understand
-from pipeline.settings import LayerSettings
+from pipeline.settings import MOVING_STRATEGIES, LayerSettings
 from pipeline.storage import Migration
 from transforms.contract import Points
 from transforms.errors import PostPaiError
@@ -25,7 +25,7 @@ def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
     A layer that cannot be read now has no say: its own run tells why.
     """
     for settings in migration.settings.layers:
-        if settings.name != layer_name and settings.strategy == "shift":
+        if settings.name != layer_name and settings.strategy in MOVING_STRATEGIES:
             try:
                 yield from _places(migration, settings)
             except PostPaiError:

@@ -99,9 +99,9 @@ def read_layer_rows(migration: Migration, layer_name: str) -> LayerRows:
         If a stage has not run, or the tables are not of the same features.
     """
     staged = _read(migration.staged(layer_name), None, layer_name, "sources")
-    shifted = _read(migration.shifted(layer_name), _SHIFTED_COLUMNS, layer_name, "shift")
+    shifted = _read(migration.proposed(layer_name), _SHIFTED_COLUMNS, layer_name, "reattach")
     quality = _read(migration.quality(layer_name), _QUALITY_COLUMNS, layer_name, "quality")
-    for stage, table in (("sources", staged), ("shift", shifted), ("quality", quality)):
+    for stage, table in (("sources", staged), ("reattach", shifted), ("quality", quality)):
         _refuse_other_rows(table, staged.num_rows, layer_name, stage)
     id_column = migration.settings.layer(layer_name).id_column
     return LayerRows(staged, shifted, quality, id_column if id_column in staged.column_names else None)

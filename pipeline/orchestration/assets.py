@@ -17,6 +17,7 @@ from pipeline.orchestration import checks, descriptions, views
 from pipeline.orchestration.catalogue import LAYERS, OWNERS, MigrationFolder
 from pipeline.pages.board import write_board
 from pipeline.quality import judge_layer
+from pipeline.reattach import reattach_layer
 from pipeline.review import review_layer
 from pipeline.shift import shift_layer
 from pipeline.sources import stage_layer
@@ -125,6 +126,27 @@ def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mate
 
 @dg.asset(
     deps=[shift],
+    partitions_def=LAYERS,
+    group_name="3_shift",
+    kinds={"shapely", "parquet"},
+    owners=OWNERS,
+    description=descriptions.REATTACH,
+    code_version="1",
+    check_specs=checks.specs("reattach"),
+)
+def reattach(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
+    """Attach what moved to the lines it followed, as the new map shows them."""
+    migration = folder.open()
+    with _plain_failure():
+        summary = reattach_layer(migration, context.partition_key)
+    return dg.MaterializeResult(
+        metadata=views.of_reattach(migration, context.partition_key, summary),
+        check_results=checks.of_reattach(migration, context.partition_key, summary),
+    )
+
+
+@dg.asset(
+    deps=[reattach],
     partitions_def=LAYERS,
     group_name="4_quality",
     kinds={"shapely", "parquet"},

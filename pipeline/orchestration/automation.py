@@ -15,7 +15,7 @@ fit_shift = dg.define_asset_job(
 
 migrate_layer = dg.define_asset_job(
     "migrate_layer",
-    selection=["sources", "shift", "quality", "review", "export", "qa_board"],
+    selection=["sources", "shift", "reattach", "quality", "review", "export", "qa_board"],
     description="Take one layer from its delivery to its corrected form with the fitted shift.",
 )
 

@@ -17,12 +17,16 @@ from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
 from pipeline.quality import QualitySummary
+from pipeline.reattach import ReattachSummary
 from pipeline.review import Reviewed
 from pipeline.sources import StagedLayer
 from pipeline.storage import Migration
 
 _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 """Of held-out control, this share should lie within the stated 95 % radius."""
+
+_ATTACHED_SHARE = 0.9
+"""Of the length that followed the old map, this share should follow the new one."""
 
 _WRONG_SHARE = 0.005
 """Of the features taken care of without a person, this share may be wrong by over a metre."""
@@ -67,6 +71,8 @@ FILES_READABLE = Check("control", "files_readable", "Every control file could be
 FIELD_UNFOLDED = Check("fit", "field_unfolded", "The field folds the map over itself nowhere.", True)
 UNCERTAINTY_HONEST = Check("fit", "uncertainty_honest", "93 to 97 % of held-out control lies within its 95 % radius.")
 FEATURES_KEPT = Check("shift", "features_kept", "The proposal has every staged feature, in order.", True)
+PROPOSAL_KEPT = Check("reattach", "proposal_kept", "The re-attached proposal has every feature, in order.", True)
+ATTACHED_AGAIN = Check("reattach", "attached_again", "Nine in ten metres that followed a line follow it again.")
 VERDICT_FOR_EACH = Check("quality", "verdict_for_each", "in = accept + leave + review.", True)
 FEW_EXPECTED_WRONG = Check("quality", "few_expected_wrong", "At most 5 in 1,000 accepted are expected to be wrong.")
 COUNTS_RECONCILE = Check("review", "counts_reconcile", "in = moved + unmoved + fixed + open.", True)
@@ -117,6 +123,17 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
     shifted = pq.read_table(migration.shifted(layer), columns=["pai_row"])["pai_row"]
     return [FEATURES_KEPT.result(staged.equals(shifted), staged=len(staged), shifted=len(shifted))]
+
+
+def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> list[dg.AssetCheckResult]:
+    """Checks on the re-attached proposal."""
+    shifted = pq.read_table(migration.shifted(layer), columns=["pai_row"])["pai_row"]
+    proposed = pq.read_table(migration.proposed(layer), columns=["pai_row"])["pai_row"]
+    share = summary.attached_m / summary.followed_m if summary.followed_m else 1.0
+    return [
+        PROPOSAL_KEPT.result(shifted.equals(proposed), shifted=len(shifted), proposed=len(proposed)),
+        ATTACHED_AGAIN.result(share >= _ATTACHED_SHARE, attached_share=round(share, 3), limit=_ATTACHED_SHARE),
+    ]
 
 
 def of_quality(summary: QualitySummary) -> list[dg.AssetCheckResult]:

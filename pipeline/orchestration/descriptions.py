@@ -28,6 +28,14 @@ break, or drawn on the new map already, it stays.
 **Red** means features were lost or the layer was shifted before. Nothing was written.
 """
 
+REATTACH = """
+What moved, attached again to the lines of the map it followed: the same hedge, fence or wall, at the same offset. Only
+for layers whose strategy is `shift_and_reattach`; the others pass through as shifted.
+
+**Red** means features were lost on the way. Where a line is gone, was redrawn or went elsewhere than the shift allows,
+the feature is left as shifted there and goes to review with a reason of its own.
+"""
+
 QUALITY = """
 One row of measures per feature, and one verdict: `accept` (moves without a person), `leave` (rightly stays) or
 `review` (an officer decides), with the reasons in plain words. Limits: `qa/limits.yaml`.

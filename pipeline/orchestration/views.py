@@ -25,6 +25,7 @@ from pipeline.pages.outcome import Counts
 from pipeline.pages.pictures import Picture, inline_bar_svg, inline_histogram_svg
 from pipeline.pages.reasons import sentence
 from pipeline.quality import QualitySummary
+from pipeline.reattach import ReattachSummary
 from pipeline.review import Reviewed
 from pipeline.shift import ShiftSummary
 from pipeline.sources import StagedLayer
@@ -114,6 +115,20 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
         "max_shift_m": _metres(np.max(shift_m, initial=0.0)),
         "vertices_added": summary.vertices_added,
         **_table_file(migration.shifted(layer)),
+    }
+
+
+def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> Metadata:
+    """How much of what followed the old map follows the new one again."""
+    return {
+        "left_as_shifted": _reason_table(summary.reasons),
+        "attached_features": summary.attached_features,
+        "followed_m": round(summary.followed_m, 1),
+        "attached_m": round(summary.attached_m, 1),
+        "attached_pct": _percent(summary.attached_m / summary.followed_m if summary.followed_m else 1.0),
+        "tracing_tolerance_m": _metres(summary.tolerance_m),
+        "never_attached": summary.never_attached,
+        **_table_file(migration.proposed(layer)),
     }
 
 

@@ -144,6 +144,7 @@ def _where_it_stopped(migration: Migration, layer_name: str) -> tuple[State, str
     stages = {
         "sources": migration.staged(layer_name),
         "shift": migration.shifted(layer_name),
+        "reattach": migration.proposed(layer_name),
         "quality": migration.quality(layer_name),
         "review": migration.corrected(layer_name),
     }

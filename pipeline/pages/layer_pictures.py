@@ -114,8 +114,8 @@ def _features(migration: Migration, outcome: Outcome, rows: NDArray[np.int_]) ->
     before = read_outlines(migration.staged(name), rows)
     after = read_outlines(migration.corrected(name), rows)
     is_open = outcome.status[rows] == "open"
-    if is_open.any() and migration.shifted(name).exists():
-        after[is_open] = read_outlines(migration.shifted(name), rows[is_open])
+    if is_open.any() and migration.proposed(name).exists():
+        after[is_open] = read_outlines(migration.proposed(name), rows[is_open])
     return Features(before, after, outcome.status[rows])
 
 

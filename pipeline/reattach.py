@@ -1,0 +1,210 @@
+"""The stage that attaches what moved to the new map again: to the very lines it followed on the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.base_maps import read_base_maps
+from pipeline.field_file import read_field
+from pipeline.formats import GEOMETRY, open_batches
+from pipeline.geometry.edges import LayerEdges, attachable
+from pipeline.geometry.layer_move import WORKERS, move_layer
+from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
+from pipeline.geometry.move import MovedBatch, MoveRules
+from pipeline.geometry.neighbour_layers import neighbour_places
+from pipeline.geometry.wkb_batch import WkbBatch
+from pipeline.settings import LayerSettings
+from pipeline.shift_file import BATCH_ROWS
+from pipeline.storage import Migration, whole_file
+from qa.attachment import TELLING_M, Attachment, attach
+from qa.base_maps import BaseMaps
+from qa.following import follow, learn_tolerance_m
+from qa.limits import limits_in_force
+from qa.old_lines import OldLines
+from transforms.contract import ShiftField
+from transforms.errors import SettingsError, SourceError
+
+_NEVER_ATTACHED = ("measured_on_ground", "small_scale", "coarse_coordinates")
+"""What was never traced from the map, by reason of its regime."""
+
+_OUTCOMES = ("followed", "attached", "gone", "changed", "disagrees")
+
+
+@dataclass(frozen=True)
+class ReattachSummary:
+    """What became of one layer; lengths in metres along the edges of what moved.
+
+    ``tolerance_m`` is how closely the layer was found to be traced, NaN where nothing is re-attached; ``reasons``
+    counts features by code; ``never_attached`` those that moved and were never traced from lines (curved, GPS, 1:10 000).
+    """
+
+    layer: str
+    features: int
+    attached_features: int
+    tolerance_m: float
+    followed_m: float
+    attached_m: float
+    vertices_added: int
+    never_attached: int
+    reasons: dict[str, int]
+
+
+def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
+    """Attach the proposal of one layer to the new map: ``reattached.parquet``, where its strategy asks for it.
+
+    Raises
+    ------
+    SourceError
+        If the layer is not shifted, or a base map cannot be read.
+    SettingsError
+        If the layer is to be re-attached and no base maps are named.
+    """
+    settings = migration.settings.layer(layer_name)
+    shifted = _read_shifted(migration, layer_name)
+    if settings.strategy != "shift_and_reattach":
+        return ReattachSummary(layer_name, len(shifted), 0, float("nan"), 0.0, 0.0, 0, 0, {})
+    base = read_base_maps(migration)
+    if base is None:
+        raise SettingsError(
+            f"Layer {layer_name} cannot be re-attached: base_maps names no old and new edition. Name both in "
+            "migration.yaml, or set the layer's strategy to shift."
+        )
+    outcome = _reattached(migration, settings, shifted, base)
+    table = _with_attachment(shifted, outcome)
+    with whole_file(migration.reattached(layer_name)) as beside:
+        pq.write_table(table, beside)
+    return _summary(layer_name, shifted, table, outcome)
+
+
+@lru_cache(maxsize=1)
+def _old_lines(base: BaseMaps) -> OldLines:
+    """Kept for the next layer, like the base maps themselves."""
+    return OldLines.of(base)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Geometry and measures of every feature of a layer."""
+
+    wanted: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+    geometry: pa.ChunkedArray
+    shift_easting_m: NDArray[np.float64]
+    shift_northing_m: NDArray[np.float64]
+    vertices_added: NDArray[np.int_]
+    length_m: dict[str, NDArray[np.float64]]
+    tolerance_m: float
+    never_attached: int
+
+
+def _read_shifted(migration: Migration, layer_name: str) -> pa.Table:
+    path = migration.shifted(layer_name)
+    if not path.exists():
+        raise SourceError(f"Layer {layer_name} cannot be re-attached: {path} is missing. Run the stage shift first.")
+    return pq.read_table(path)
+
+
+def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps) -> _Outcome:
+    field, lines = read_field(migration.field_file).field, _old_lines(base)
+    rules = MoveRules(settings.tolerance_m, limits_in_force(migration.settings.limits).straddling_m)
+    opener = partial(open_batches, migration.staged(settings.name), batch_rows=BATCH_ROWS)
+    moved = np.asarray(shifted["moved"].to_numpy(zero_copy_only=False), dtype=bool)
+    with ThreadPoolExecutor(WORKERS) as executor:
+        others = neighbour_places(migration, settings.name) if moved.any() else ()
+        with survey_layer(opener, executor, others=others) as survey:
+            batch = WkbBatch.of(_whole_column(survey))
+            wanted = attachable(batch, moved & ~_is_never_attached(shifted))
+            drawn = LayerEdges.of(batch, survey.nodes, wanted)
+            tolerance_m = learn_tolerance_m(drawn.edges.place, lines)
+            following = follow(drawn.edges, lines, tolerance_m)
+            attachment = attach(drawn.edges, following, lines, base, field, len(batch))
+            attached = drawn.attached(following, attachment)
+            batches = move_layer(
+                survey, field, rules, settings.shape, executor, wanted=wanted, attached=attached
+            )
+            return _collect(batches, wanted, int((moved & ~wanted).sum()), attachment, tolerance_m)
+
+
+def _whole_column(survey: LayerSurvey) -> pa.Array:
+    with survey.batches() as batches:
+        columns = [batch.column(batch.schema.get_field_index(GEOMETRY)) for batch, _ in batches]
+    return pa.concat_arrays(columns) if columns else pa.array([], pa.binary())
+
+
+def _is_never_attached(shifted: pa.Table) -> NDArray[np.bool_]:
+    reasons = shifted["regime_reasons"].to_pylist()
+    return np.array([any(code in _NEVER_ATTACHED for code in codes or ()) for codes in reasons], dtype=bool)
+
+
+def _collect(
+    batches: Iterator[tuple[pa.RecordBatch, MovedBatch]],
+    wanted: NDArray[np.bool_],
+    never_attached: int,
+    attachment: Attachment,
+    tolerance_m: float,
+) -> _Outcome:
+    done = [outcome for _, outcome in batches]
+
+    def column(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(outcome, name) for outcome in done]) if done else np.empty(0)
+
+    return _Outcome(
+        wanted,
+        column("moved").astype(bool),
+        pa.chunked_array([outcome.geometry.cast(pa.binary()) for outcome in done], pa.binary()),
+        column("shift_easting_m"),
+        column("shift_northing_m"),
+        column("vertices_added").astype(np.int64),
+        attachment.length_m,
+        tolerance_m,
+        never_attached,
+    )
+
+
+def _with_attachment(shifted: pa.Table, outcome: _Outcome) -> pa.Table:
+    """The proposal with the attached features in their new places, and what became of each."""
+    taken = pa.array(outcome.moved)
+    columns = {name: shifted[name] for name in shifted.column_names}
+    geometry = pa.compute.if_else(taken, outcome.geometry.combine_chunks(), shifted[GEOMETRY].combine_chunks())
+    columns[GEOMETRY] = geometry
+    for name in ("shift_easting_m", "shift_northing_m", "vertices_added"):
+        was = shifted[name].to_numpy(zero_copy_only=False)
+        columns[name] = pa.array(np.where(outcome.moved, getattr(outcome, name), was), shifted[name].type)
+    shift = [np.asarray(columns[f"shift_{axis}_m"].to_numpy(zero_copy_only=False)) for axis in ("easting", "northing")]
+    columns["shift_m"] = pa.array(np.hypot(*shift))
+    columns["is_attached"] = pa.array(outcome.moved & (outcome.length_m["attached"] > 0))
+    columns |= {f"{name}_m": pa.array(outcome.length_m[name]) for name in _OUTCOMES}
+    columns["reattach_reasons"] = pa.array(_reasons(outcome), pa.list_(pa.string()))
+    return pa.table(columns).replace_schema_metadata(shifted.schema.metadata)
+
+
+def _reasons(outcome: _Outcome) -> list[list[str]]:
+    masks = {
+        "base_feature_gone": outcome.length_m["gone"] > TELLING_M,
+        "base_feature_changed": outcome.length_m["changed"] > TELLING_M,
+        "reattach_disagrees": (outcome.length_m["disagrees"] > TELLING_M) | (outcome.wanted & ~outcome.moved),
+    }
+    return [[code for code, mask in masks.items() if mask[row]] for row in range(len(outcome.wanted))]
+
+
+def _summary(layer: str, shifted: pa.Table, table: pa.Table, outcome: _Outcome) -> ReattachSummary:
+    codes = [code for reasons in table["reattach_reasons"].to_pylist() for code in reasons]
+    return ReattachSummary(
+        layer=layer,
+        features=len(shifted),
+        attached_features=int(np.sum(table["is_attached"].to_numpy(zero_copy_only=False))),
+        tolerance_m=outcome.tolerance_m,
+        followed_m=float(outcome.length_m["followed"].sum()),
+        attached_m=float(outcome.length_m["attached"].sum()),
+        vertices_added=int(outcome.vertices_added[outcome.moved].sum()),
+        never_attached=outcome.never_attached,
+        reasons={code: codes.count(code) for code in sorted(set(codes))},
+    )
