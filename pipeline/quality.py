@@ -170,7 +170,8 @@ def _reattachment(proposed: pa.Table) -> Masks:
         return {}
     reasons = [codes or [] for codes in proposed["reattach_reasons"].to_pylist()]
     return {
-        code: np.array([code in codes for codes in reasons], dtype=bool) for code in {c for codes in reasons for c in codes}
+        code: np.array([code in codes for codes in reasons], dtype=bool)
+        for code in {c for codes in reasons for c in codes}
     }
 
 

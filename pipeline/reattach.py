@@ -29,7 +29,6 @@ from qa.base_maps import BaseMaps
 from qa.following import follow, learn_tolerance_m
 from qa.limits import limits_in_force
 from qa.old_lines import OldLines
-from transforms.contract import ShiftField
 from transforms.errors import SettingsError, SourceError
 
 _NEVER_ATTACHED = ("measured_on_ground", "small_scale", "coarse_coordinates")
@@ -43,7 +42,8 @@ class ReattachSummary:
     """What became of one layer; lengths in metres along the edges of what moved.
 
     ``tolerance_m`` is how closely the layer was found to be traced, NaN where nothing is re-attached; ``reasons``
-    counts features by code; ``never_attached`` those that moved and were never traced from lines (curved, GPS, 1:10 000).
+    counts features by code; ``never_attached`` those that moved and cannot be attached
+    (curved, GPS, 1:10 000).
     """
 
     layer: str
@@ -127,9 +127,7 @@ def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table
             following = follow(drawn.edges, lines, tolerance_m)
             attachment = attach(drawn.edges, following, lines, base, field, len(batch))
             attached = drawn.attached(following, attachment)
-            batches = move_layer(
-                survey, field, rules, settings.shape, executor, wanted=wanted, attached=attached
-            )
+            batches = move_layer(survey, field, rules, settings.shape, executor, wanted=wanted, attached=attached)
             return _collect(batches, wanted, int((moved & ~wanted).sum()), attachment, tolerance_m)
 
 

@@ -184,7 +184,7 @@ def _votes(edges: Edges, following: Following, lines: OldLines, features: int) -
     support = np.bincount(group, weights=following.piece_length_m[piece])[group] if len(group) else np.empty(0)
     place = np.concatenate([following.piece_start[piece], following.piece_end[piece]])
     key, group = np.unique(place * count + np.tile(owner, 2), return_inverse=True)
-    return key, np.bincount(group, weights=np.tile(support, 2), minlength=len(key))
+    return key, np.bincount(group, weights=np.tile(support, 2), minlength=len(key)).astype(float)
 
 
 def _allowance_m(field: ShiftField, places: Points) -> Numbers:
@@ -209,7 +209,8 @@ def _outcome(
     }
     feature, length_m = edges.feature[following.piece_edge], following.piece_length_m
     return attached, {
-        name: np.bincount(feature[mask], weights=length_m[mask], minlength=features) for name, mask in masks.items()
+        name: np.bincount(feature[mask], weights=length_m[mask], minlength=features).astype(float)
+        for name, mask in masks.items()
     }
 
 
@@ -223,7 +224,7 @@ def _needed_cuts(edges: Edges, following: Following, image: Points, follows: Mas
     part = np.bincount(following.piece_edge[~follows], minlength=len(edges.start)) > 0
     leaves = (some & part)[following.edge]
     crooked = np.bincount(following.edge[(off | leaves) & beside[following.cut]], minlength=len(edges.start)) > 0
-    return cast("Masks", crooked[following.edge] & beside[following.cut])
+    return crooked[following.edge] & beside[following.cut]
 
 
 def _free_images(places: Points, is_free: Masks, lines: OldLines, field: ShiftField, shifted: Points) -> Points:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qa.old_lines import Integers, Numbers, OldLines
 from transforms.contract import Points

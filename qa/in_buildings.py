@@ -7,8 +7,6 @@ buildings its points lie where building and shift agree.
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import shapely
 
@@ -24,7 +22,7 @@ _CLEARLY = 0.5
 
 
 def building_shift(points: Points, base: BaseMaps, lines: OldLines) -> tuple[Points, Integers]:
-    """How the building about each point moved, ``(n, 2)``, NaN for none; and its row in the old edition, -1 for none."""
+    """How the building about each point moved ``(n, 2)``, NaN for none; and its row in the old edition, -1 for none."""
     of_feature = _mean_shift(lines)
     area = base.before.area_at(points) if len(points) else np.empty(0, dtype=np.int64)
     rows = np.append(np.flatnonzero(lines.is_area), -1)  # the last row answers for -1
@@ -64,7 +62,7 @@ def keeps_place_in_buildings(
 
 
 def _middle(base: BaseMaps, building: Integers) -> Points:
-    return cast("Points", shapely.get_coordinates(shapely.centroid(base.before.geometries[building])))
+    return shapely.get_coordinates(shapely.centroid(base.before.geometries[building]))
 
 
 def _mean_shift(lines: OldLines) -> Points:
@@ -73,4 +71,4 @@ def _mean_shift(lines: OldLines) -> Points:
     shift = lines.new_start - lines.start
     sums = [np.bincount(lines.owner, weights=axis, minlength=len(count)) for axis in shift.T]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return cast("Points", np.stack(sums, axis=1) / count[:, None])
+        return np.stack(sums, axis=1) / count[:, None]

@@ -25,7 +25,12 @@ def test_every_stage_is_an_asset_of_its_name(specs: dict[str, dg.AssetSpec]) -> 
 
 def test_each_stage_comes_after_the_one_before(specs: dict[str, dg.AssetSpec]) -> None:
     before = {"control": set(), "sources": set(), "fit": {"control"}, "shift": {"sources", "fit"}}
-    before |= {"reattach": {"shift"}, "quality": {"reattach"}, "review": {"quality", "officer_fixes"}, "export": {"review"}}
+    before |= {
+        "reattach": {"shift"},
+        "quality": {"reattach"},
+        "review": {"quality", "officer_fixes"},
+        "export": {"review"},
+    }
     assert {name: {dep.asset_key.to_user_string() for dep in specs[name].deps} for name in STAGES} == before
 
 

@@ -1,4 +1,4 @@
-"""The edges of a layer as arrays, from its vertices and hanging nodes; and new places for them back in that numbering."""
+"""The edges of a layer as arrays, from its vertices and hanging nodes; and new places back in that numbering."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ class LayerEdges:
         return np.asarray((self.segment[edge[first]] + low + share[first] * (high - low))[whole])
 
 
-def _follows_from(
-    edge: Integers, place: Integers, following: Following, attachment: Attachment
-) -> NDArray[np.bool_]:
+def _follows_from(edge: Integers, place: Integers, following: Following, attachment: Attachment) -> NDArray[np.bool_]:
     """Whether the piece of ``edge`` that begins at ``place`` follows, ``(n,)``; True where there is none."""
     count = len(following.place)
     key = following.piece_edge * count + following.piece_start
