@@ -1,6 +1,6 @@
 """The lines of the old base map, each with the place its vertices have on the new one: what things are attached to.
 
-Which feature is which on the two editions is asked of one function, ``counterparts``.
+Which feature is which on the two editions is ``matching.py``'s.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from qa.base_maps import ALTERED_RATIO, LONGEST_SHIFT_M, BaseMaps, Edition, Geometries
+from qa.base_maps import BaseMaps, Geometries
+from qa.matching import Matches
 from transforms.contract import Points
 
 Integers = NDArray[np.int64]
@@ -54,12 +55,10 @@ class OldLines:
     @classmethod
     def of(cls, base: BaseMaps) -> OldLines:
         """The lines of both editions, feature by feature."""
-        new_row, state = counterparts(base)
-        before, after = base.before.geometries, base.after.geometries
+        state = states(base)
+        before = base.before.geometries
         drawn = _Drawn.of(before)
-        image = np.full_like(drawn.place, np.nan)
-        same = np.flatnonzero(state == SAME)
-        image[np.isin(drawn.owner, same)] = _Drawn.of(after[new_row[same]]).place
+        image = _images(drawn, base.matches)
         first = np.flatnonzero(drawn.line[:-1] == drawn.line[1:])
         first = first[(drawn.place[first] != drawn.place[first + 1]).any(axis=1)]
         ends = (drawn.place[first], drawn.place[first + 1])
@@ -100,24 +99,11 @@ class OldLines:
         return _between(self.new_start[segment], self.new_end[segment], share)
 
 
-def counterparts(base: BaseMaps) -> tuple[Integers, Integers]:
-    """Which feature of the new edition each of the old one is, and whether it is as it was.
-
-    Returns
-    -------
-    new_row, state
-        ``(n,)`` each; -1 for a feature that is gone.
-    """
-    before, after = base.before, base.after
-    new_row = _by_id(before, after)
-    lost = np.flatnonzero(new_row < 0)
-    free = np.setdiff1d(np.arange(len(after.geometries)), new_row[new_row >= 0])
-    new_row[lost] = _by_shape(base, lost, free)
-    state = np.full(len(new_row), GONE, dtype=np.int64)
-    paired = np.flatnonzero(new_row >= 0)
-    is_same = _is_as_it_was(before.geometries[paired], after.geometries[new_row[paired]])
-    state[paired] = np.where(is_same, SAME, CHANGED)
-    return new_row, state
+def states(base: BaseMaps) -> Integers:
+    """What became of each feature of the old edition, ``(n,)``: ``SAME``, ``CHANGED`` or ``GONE``."""
+    state = np.full(len(base.before.geometries), GONE, dtype=np.int64)
+    state[base.matches.old] = np.where(base.matches.is_altered, CHANGED, SAME)
+    return state
 
 
 @dataclass(frozen=True)
@@ -147,64 +133,14 @@ def _between(start: Points, end: Points, share: Numbers) -> Points:
     return cast("Points", np.where(share == 1.0, end, start + share * (end - start)))
 
 
-def _by_id(before: Edition, after: Edition) -> Integers:
-    from qa.base_maps import _rows_with_the_same_id
-
-    old_row, new_row = _rows_with_the_same_id(before.ids, after.ids)
-    result = np.full(len(before.geometries), -1, dtype=np.int64)
-    result[old_row] = new_row
-    return result
-
-
-def _is_as_it_was(old: Geometries, new: Geometries) -> NDArray[np.bool_]:
-    same = shapely.get_type_id(old) == shapely.get_type_id(new)
-    same &= shapely.get_num_coordinates(old) == shapely.get_num_coordinates(new)
-    is_area = shapely.get_dimensions(old) == 2
-    was, now = (np.where(is_area, shapely.area(shape), shapely.length(shape)) for shape in (old, new))
-    same &= np.abs(now - was) <= np.maximum(ALTERED_RATIO * was, 0.5)
-    place, owner = shapely.get_coordinates(old[same], return_index=True)
-    far = np.linalg.norm(shapely.get_coordinates(new[same]) - place, axis=1) > LONGEST_SHIFT_M
-    same[np.flatnonzero(same)[owner[far]]] = False
-    return np.asarray(same)
-
-
-_SHAPE_M = 0.5
-_EXPECTED_M = 1.5
-
-
-def _by_shape(base: BaseMaps, lost: Integers, free: Integers) -> Integers:
-    """The one free feature of the new edition with the same shape where a lost one should be; -1 for none."""
-    found = np.full(len(lost), -1, dtype=np.int64)
-    if not len(lost) or not len(free):
-        return found
-    old, new = base.before.geometries[lost], base.after.geometries[free]
-    expected = shapely.get_coordinates(shapely.centroid(old))
-    shift = base.observed_shift(expected).shift
-    known = np.isfinite(shift[:, 0])
-    query = shapely.points(np.where(known[:, None], expected + shift, 0.0))
-    row, other = shapely.STRtree(shapely.centroid(new)).query(query, predicate="dwithin", distance=_EXPECTED_M)
-    alike = known[row] & (shapely.get_num_coordinates(old[row]) == shapely.get_num_coordinates(new[other]))
-    alike &= shapely.get_dimensions(old[row]) == shapely.get_dimensions(new[other])
-    row, other = row[alike], other[alike]
-    misfit_m = _misfit_m(old[row], new[other], shift[row])
-    good = misfit_m <= _SHAPE_M + _EXPECTED_M
-    row, other, misfit_m = row[good], other[good], misfit_m[good]
-    order = np.lexsort((misfit_m, row))
-    row, other, misfit_m = row[order], other[order], misfit_m[order]
-    first = np.r_[True, row[1:] != row[:-1]] if len(row) else np.empty(0, bool)
-    rival = np.r_[misfit_m[1:], np.inf]
-    rival[np.flatnonzero(np.r_[first[1:], True])] = np.inf
-    clear = first & (rival > 2.0 * misfit_m + 0.2)
-    taken, count = np.unique(other[clear], return_counts=True)
-    clear &= ~np.isin(other, taken[count > 1])
-    found[row[clear]] = free[other[clear]]
-    return found
-
-
-def _misfit_m(old: Geometries, new: Geometries, shift: Points) -> Numbers:
-    """The worst vertex of each pair once the old one is shifted, ``(k,)``."""
-    place, owner = shapely.get_coordinates(old, return_index=True)
-    away = np.linalg.norm(shapely.get_coordinates(new) - place - shift[owner], axis=1)
-    worst = np.zeros(len(old))
-    np.maximum.at(worst, owner, away)
-    return worst
+def _images(drawn: _Drawn, matches: Matches) -> Points:
+    """Where each vertex went, ``(n, 2)``: as the corner of its feature at the same place; NaN for unknown."""
+    owner = np.concatenate([matches.old[matches.corner_pair], drawn.owner])
+    place = np.concatenate([matches.corner_before, drawn.place])
+    corners = len(matches.corner_before)
+    order = np.lexsort((np.arange(len(owner)) >= corners, place[:, 1], place[:, 0], owner))
+    new = np.r_[True, (np.diff(owner[order]) != 0) | (np.diff(place[order], axis=0) != 0).any(axis=1)][: len(order)]
+    leader = order[np.maximum.accumulate(np.where(new, np.arange(len(order)), 0))]
+    corner = np.empty(len(owner), dtype=np.int64)
+    corner[order] = np.where(leader < corners, leader, corners)
+    return np.concatenate([matches.corner_after, np.full((1, 2), np.nan)])[corner[corners:]]
