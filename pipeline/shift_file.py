@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY, LayerInfo, open_batches, write_batches
 from pipeline.geometry.layer_move import WORKERS, Shape, Tally, move_layer
 from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
 from pipeline.geometry.move import NO_GEOMETRY, MovedBatch, MoveRules
+from pipeline.geometry.touch import moved_beside_staying
 from pipeline.georeference import understand
 from pipeline.ledger import refuse_own_columns
 from pipeline.targets import refuse_source_as_target
@@ -125,11 +127,12 @@ def shift_file(
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
         survey = stack.enter_context(survey_layer(opener, executor, check=_refuse_own, understand=_understand))
-        tally = Tally()
+        tally, went = Tally(), list[NDArray[np.bool_]]()
         moved = move_layer(survey, shift_field, rules, shape, executor)
-        batches = _with_outcome(moved, tally, run)
+        batches = _with_outcome(moved, tally, went, run)
         written = write_batches(target, _extended(survey), batches)
-    notes = (*survey.info.findings, *survey.findings, *written.notes)
+        parted = _parted(survey, went, executor)
+    notes = (*survey.info.findings, *survey.findings, *written.notes, *parted)
     return ShiftedFile(source, target, tally, survey.hanging_nodes, notes)
 
 
@@ -156,16 +159,23 @@ def _extended(survey: LayerSurvey) -> pa.Schema:
 
 
 def _with_outcome(
-    moved: Iterator[tuple[pa.RecordBatch, MovedBatch]], tally: Tally, run: str
+    moved: Iterator[tuple[pa.RecordBatch, MovedBatch]], tally: Tally, went: list[NDArray[np.bool_]], run: str
 ) -> Iterator[pa.RecordBatch]:
     for batch, outcome in moved:
         tally.add(outcome)
+        went.append(outcome.moved)
         columns = [
             outcome.geometry if name == GEOMETRY else batch.column(i) for i, name in enumerate(batch.schema.names)
         ]
         added = _outcome_columns(outcome, run)
         names = [*batch.schema.names, *(column.name for column in _ADDED)]
         yield pa.RecordBatch.from_arrays([*columns, *added], names=names)
+
+
+def _parted(survey: LayerSurvey, went: list[NDArray[np.bool_]], executor: Executor) -> tuple[str, ...]:
+    """Said, because nobody looks at the neighbours here: in a migration the stage quality does."""
+    count = moved_beside_staying(survey, np.concatenate([np.zeros(0, bool), *went]), executor)
+    return (f"{count} moved features touch one that stays, and part from it: look at them together.",) if count else ()
 
 
 def _outcome_columns(outcome: MovedBatch, run: str) -> list[pa.Array]:

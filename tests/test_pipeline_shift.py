@@ -167,12 +167,27 @@ def test_a_rigid_layer_keeps_its_right_angles_and_touching_features_together(tmp
     assert np.abs(followed - shapely.get_coordinates(after).reshape(3, 5, 2)).max() < 0.05
 
 
-def test_a_group_too_long_to_be_rigid_follows_the_field(tmp_path, field_file):
+def test_a_group_too_long_to_be_rigid_follows_the_field_with_all_the_vertices_that_takes(tmp_path, field_file):
     row = np.array([shapely.box(e, 300_000, e + 100, 300_100) for e in range(400_000, 401_900, 100)])
-    source = write_layer(tmp_path / "in.gpkg", row)
-    shift_file.shift_file(field_file, source, tmp_path / "out.gpkg", shape="rigid")
-    after = geometries_of(read_layer(tmp_path / "out.gpkg")[GEOMETRY].combine_chunks())
-    assert np.allclose(shapely.get_coordinates(after), FIELD(shapely.get_coordinates(row)), atol=1e-6)
+    road = shapely.box(400_000, 300_100, 401_900, 300_110)
+    source = write_layer(tmp_path / "in.gpkg", np.array([*row, road]))
+    shift_file.shift_file(field_file, source, tmp_path / "rigid.gpkg", shape="rigid")
+    shift_file.shift_file(field_file, source, tmp_path / "follow.gpkg")
+    rigid, follow = (
+        geometries_of(read_layer(tmp_path / f"{shape}.gpkg")[GEOMETRY].combine_chunks())
+        for shape in ("rigid", "follow")
+    )
+    assert shapely.get_num_coordinates(rigid[-1]) > 20 and shapely.equals_exact(rigid, follow).all()
+
+
+def test_what_moves_beside_what_stays_is_counted(tmp_path, field_file):
+    stays, beside, apart = (
+        shapely.box(east, 300_000, to, 300_050)
+        for east, to in ((400_050, 403_000), (400_000, 400_050), (399_000, 399_050))
+    )
+    source = write_layer(tmp_path / "in.gpkg", np.array([stays, beside, apart]))
+    done = shift_file.shift_file(field_file, source, tmp_path / "out.gpkg")
+    assert done.moved == 2 and any(note.startswith("1 moved features touch one that stays") for note in done.notes)
 
 
 @settings(max_examples=8, deadline=None)

@@ -84,7 +84,7 @@ def move_layer(
         number, first, batch, nodes = item
         array = batch.column(batch.schema.get_field_index(GEOMETRY))
         asked = None if wanted is None else wanted[first : first + len(batch)]
-        rigid = None if groups is None else groups.from_feature(first).image
+        rigid = None if groups is None else groups.from_feature(first)
         its = None if attached is None else attached.between(*survey.first_vertex[number : number + 2])
         moved = move_geometries(
             array,

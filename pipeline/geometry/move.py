@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -35,8 +35,19 @@ GEOMETRY_TYPE = "geometry_type"
 NO_GEOMETRY = "no_geometry"
 
 Blocks = NDArray[np.str_]
-Rigidly = Callable[[Integers, Points, Points], Points]
-"""Feature of each vertex, its place and its image in the field -> the image when features move rigidly."""
+
+
+class Rigidly(Protocol):
+    """Moves whole features of a batch, where that fits the field."""
+
+    def fits(self, feature: Integers) -> NDArray[np.bool_]:
+        """Which features move rigidly; the others follow the field."""
+        ...
+
+    def image(self, feature: Integers, places: Points, followed: Points) -> Points:
+        """The image of ``places`` of features, by their rigid motion or as ``followed``."""
+        ...
+
 
 _BLOCK_TYPE = "<U16"
 
@@ -148,7 +159,7 @@ def move_geometries(
     with_distances
         Whether to measure the distances to control and to breaks.
     rigid
-        Where given, it moves whole features instead of the field: straight edges stay straight.
+        Where given, it moves whole features instead of the field where that fits: straight edges stay straight.
     attached
         Where given, its places stand in the place of the field's, and its nodes in the place of ``nodes``.
     """
@@ -242,8 +253,8 @@ class _Move:
         self.image = self._at_vertices(self.shift_field)
         self.block(self.batch.feature[np.isnan(self.image[:, 0])], OUTSIDE_CONTROL)
         if self.rigid is not None:
-            self.image = self.rigid(self.batch.feature, self.batch.place, self.image)
-        self.added = _Added.none() if self.rigid is not None else self._find_added()
+            self.image = self.rigid.image(self.batch.feature, self.batch.place, self.image)
+        self.added = self._find_added()
         self.block(self.batch.feature[self.added.base[np.isnan(self.added.after[:, 0])]], OUTSIDE_CONTROL)
         self._measure_straddling()
         if self.attached is not None:
@@ -270,6 +281,8 @@ class _Move:
 
     def _find_added(self) -> _Added:
         movable = self.blocked_by == ""
+        if self.rigid is not None:
+            movable &= ~self.rigid.fits(np.arange(len(self.batch)))
         hanging = self._hanging(movable)
         straight = self._along_segments(movable, hanging)
         return _Added.joined([hanging, straight, self._along_arcs(movable)])

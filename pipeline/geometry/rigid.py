@@ -17,6 +17,7 @@ from pipeline.formats import GEOMETRY
 from pipeline.geometry.in_order import in_order
 from pipeline.geometry.layer_survey import LayerSurvey
 from pipeline.geometry.move import HangingNodes
+from pipeline.geometry.touch import touch_points
 from pipeline.geometry.wkb_batch import WkbBatch
 from transforms.contract import Points, ShiftField
 from transforms.rigid import Moments, Rigid
@@ -36,11 +37,13 @@ class RigidGroups:
         """The same for features numbered from ``first``: those of a batch."""
         return RigidGroups(self.group[first:], self.motion)
 
+    def fits(self, feature: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which features move rigidly: those whose group's motion keeps close to the field."""
+        return np.asarray(self.motion.misfit_m[self.group[feature]] <= MOST_MISFIT_M)
+
     def image(self, feature: NDArray[np.int64], places: Points, followed: Points) -> Points:
         """Where ``places`` of features go: by the motion of their group, or as ``followed`` if that fits badly."""
-        group = self.group[feature]
-        fits = self.motion.misfit_m[group] <= MOST_MISFIT_M
-        return np.where(fits[:, None], self.motion.move(places, group), followed)
+        return np.where(self.fits(feature)[:, None], self.motion.move(places, self.group[feature]), followed)
 
 
 def find_groups(survey: LayerSurvey, shift_field: ShiftField, executor: Executor) -> RigidGroups:
@@ -53,10 +56,7 @@ def find_groups(survey: LayerSurvey, shift_field: ShiftField, executor: Executor
     def look(item: tuple[pa.RecordBatch, HangingNodes]) -> tuple[int, NDArray[np.int64], NDArray[np.uint64], Moments]:
         array = item[0].column(item[0].schema.get_field_index(GEOMETRY))
         batch = WkbBatch.of(array)
-        hanging = item[1]
-        places = np.concatenate([batch.place, hanging.place])
-        feature = np.concatenate([batch.feature, batch.feature[hanging.segment]])
-        return len(batch), feature, _names(places), _moments(batch, shift_field)
+        return len(batch), *touch_points(batch, item[1]), _moments(batch, shift_field)
 
     features, owners, names, moments = 0, [], [], []
     with survey.batches() as batches:
@@ -76,14 +76,6 @@ def _moments(batch: WkbBatch, shift_field: ShiftField) -> Moments:
     lost = np.bincount(batch.feature, weights=np.isnan(image[:, 0]), minlength=len(batch)) > 0
     whole = ~lost[batch.feature]
     return Moments.of(batch.feature[whole], len(batch), batch.place[whole], image[whole])
-
-
-def _names(places: Points) -> NDArray[np.uint64]:
-    """64 bits that tell places apart."""
-    bits = np.ascontiguousarray(places).view(np.uint64)
-    mixed = (bits[:, 0] ^ (bits[:, 0] >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ bits[:, 1] ^ (bits[:, 1] >> np.uint64(29))) * np.uint64(0xC2B2AE3D27D4EB4F)
-    return np.asarray(mixed ^ (mixed >> np.uint64(32)))
 
 
 def _touching(owner: NDArray[np.int64], name: NDArray[np.uint64], features: int) -> tuple[int, NDArray[np.int64]]:
