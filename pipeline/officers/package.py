@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 OLD_POSITION, CONTROL_NEARBY, NEW_CONTROL = "old_position", "control_nearby", "new_control"
-BREAKS_NEARBY, BOTH_VERSIONS = "breaks_nearby", "both_versions"
-RESERVED_NAMES = (OLD_POSITION, CONTROL_NEARBY, NEW_CONTROL, BREAKS_NEARBY, BOTH_VERSIONS, "layer_styles")
+SHIFT_ARROWS, BREAKS_NEARBY, BOTH_VERSIONS = "shift_arrows", "breaks_nearby", "both_versions"
+RESERVED_NAMES = (
+    *(OLD_POSITION, SHIFT_ARROWS, CONTROL_NEARBY, NEW_CONTROL, BREAKS_NEARBY, BOTH_VERSIONS),
+    "layer_styles",
+)
 """What a review file calls its own; no layer under review may be called so."""
 
 Shown = tuple[str, str, str, float | None]

@@ -14,7 +14,11 @@ from xml.sax.saxutils import quoteattr
 
 OPEN_COLOUR, DECIDED_COLOUR, OLD_COLOUR = "213,94,0,255", "0,114,178,255", "110,110,110,255"
 BREAK_COLOUR, VERSION_COLOUR = "230,159,0,140", "86,60,150,255"
-_WITH_FORM = "Symbology|Labeling|Fields|Forms|AttributeTable"
+_MAP_TIP = (
+    '<previewExpression>"id"</previewExpression>'
+    "<mapTip>&lt;b&gt;[% &quot;id&quot; %]&lt;/b&gt;&lt;br&gt;[% &quot;reasons&quot; %]</mapTip>"
+)
+_WITH_FORM = "LayerConfiguration|Symbology|Labeling|Fields|Forms|AttributeTable"
 _VERDICT_COLOURS = {"used": "0,158,115,255", "suspect": "230,159,0,255", "rejected": "204,121,167,255"}
 
 _STYLE_TABLE = """
@@ -89,14 +93,14 @@ def review_style(columns: Sequence[Column], sort_by: str) -> str:
     states = {"answered": (answered, DECIDED_COLOUR), "to look at": (f"not ({answered})", OPEN_COLOUR)}
     return _qml(
         _by_state(states),
-        _labels(sort_by) + _form(columns, sort_by),
+        _labels(sort_by) + _MAP_TIP + _form(columns, sort_by),
         categories=_WITH_FORM,
     )
 
 
 def old_position_style() -> str:
     """Where the features lay on the old map: a grey dashed outline that cannot be taken for the proposal."""
-    return _qml(_by_state({"old position": ("true", OLD_COLOUR)}, line_style="dash"), "<readOnly>1</readOnly>")
+    return _qml(_by_state({"old position": ("true", OLD_COLOUR)}, line_style="dash"))
 
 
 def control_style(columns: Sequence[Column]) -> str:
@@ -124,26 +128,29 @@ def drawn_style(columns: Sequence[Column]) -> str:
     )
 
 
+def arrow_style() -> str:
+    """The proposed shift of each feature."""
+    arrow = _arrow("0", OPEN_COLOUR, width="0.4")
+    return _qml(f'<renderer-v2 type="singleSymbol" symbollevels="0"><symbols>{arrow}</symbols></renderer-v2>')
+
+
 def break_style() -> str:
     """Breaks: a thick pale line that hides nothing."""
     drawn = {"line_color": BREAK_COLOUR, "line_width": "1.6", "line_style": "solid", "capstyle": "round"}
     symbol = _symbol("line", "0", _layer("SimpleLine", drawn))
-    return _qml(
-        f'<renderer-v2 type="singleSymbol" symbollevels="0"><symbols>{symbol}</symbols></renderer-v2>',
-        "<readOnly>1</readOnly>",
-    )
+    return _qml(f'<renderer-v2 type="singleSymbol" symbollevels="0"><symbols>{symbol}</symbols></renderer-v2>')
 
 
 def version_style() -> str:
     """The answers of two officers who disagree: dotted, labelled with who."""
     return _qml(
         _by_state({"one of two answers": ("true", VERSION_COLOUR)}, line_style="dot"),
-        _labels("officer") + "<readOnly>1</readOnly>",
-        categories="Symbology|Labeling",
+        _labels("officer"),
+        categories="LayerConfiguration|Symbology|Labeling",
     )
 
 
-def _qml(renderer: str, rest: str = "", categories: str = "Symbology") -> str:
+def _qml(renderer: str, rest: str = "", categories: str = "LayerConfiguration|Symbology") -> str:
     head = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>"
     return f'{head}\n<qgis version="3.22" styleCategories="{categories}">{renderer}{rest}</qgis>'
 
@@ -203,7 +210,8 @@ def _layer(kind: str, properties: Mapping[str, str], inner: str = "") -> str:
 def _labels(column: str) -> str:
     return (
         '<labeling type="simple"><settings calloutType="simple">'
-        f'<text-style fieldName="{column}" fontSize="9" textColor="0,0,0,255" isExpression="0">'
+        f'<text-style fieldName="{column}" fontSize="11" textColor="0,0,0,255" fontWeight="75" '
+        'isExpression="0">'
         '<text-buffer bufferDraw="1" bufferSize="0.8" bufferColor="255,255,255,255"/></text-style>'
         '<placement placement="0" dist="1"/></settings></labeling>'
     )

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyogrio.raw
+import shapely
 
+from pipeline.fingerprint import read_geometry
 from pipeline.geometry.wkb_kind import WkbKind
 from pipeline.officers.control_decisions import CONTROL_WORDS
 from pipeline.officers.decisions import WHY, WORDS
@@ -21,12 +23,14 @@ from pipeline.officers.package import (
     CONTROL_NEARBY,
     NEW_CONTROL,
     OLD_POSITION,
+    SHIFT_ARROWS,
     Lines,
     Offer,
     Surroundings,
 )
 from pipeline.officers.qgis_style import (
     Column,
+    arrow_style,
     break_style,
     control_style,
     drawn_style,
@@ -136,7 +140,8 @@ def _fids(offers: Sequence[Offer], last_fid: int) -> list[int]:
 
 def _write_layers(path: Path, layer: str, offers: Sequence[Offer], around: Surroundings, last_fid: int) -> None:
     fids = _fids(offers, last_fid)
-    _write_layer(path, layer, [offer.proposal for offer in offers], _offer_columns(offers, fids))
+    shown = [offer.proposal for offer in offers]
+    _write_layer(path, layer, shown, _offer_columns(offers, fids))
     old = {
         "fid": fids,
         "pai_row": [offer.row for offer in offers],
@@ -144,15 +149,16 @@ def _write_layers(path: Path, layer: str, offers: Sequence[Offer], around: Surro
         "offer": [offer.token for offer in offers],
     }
     _write_layer(path, OLD_POSITION, [offer.before for offer in offers], old)
+    _write_lines(path, SHIFT_ARROWS, _arrows(offers), ["id", "shift_m"])
     _write_lines(path, CONTROL_NEARBY, around.control, [column.name for column in _CONTROL_COLUMNS[1:]])
     _write_lines(path, NEW_CONTROL, around.drawn, [column.name for column in _NEW_CONTROL_COLUMNS[1:]])
     _write_lines(path, BREAKS_NEARBY, around.breaks, ["half_width_m"])
-    _write_lines(
-        path, BOTH_VERSIONS, around.versions, ["id", "officer", "decision", "note", "decided_at"], kind="Unknown"
-    )
+    said = ["id", "officer", "decision", "note", "decided_at"]
+    _write_lines(path, BOTH_VERSIONS, around.versions, said, kind=_kind([*around.versions.lines] or shown))
     styles = {
         layer: review_style(_COLUMNS, "risk_order"),
         OLD_POSITION: old_position_style(),
+        SHIFT_ARROWS: arrow_style(),
         CONTROL_NEARBY: control_style(_CONTROL_COLUMNS),
         NEW_CONTROL: drawn_style(_NEW_CONTROL_COLUMNS),
         BREAKS_NEARBY: break_style(),
@@ -165,6 +171,29 @@ def _write_layers(path: Path, layer: str, offers: Sequence[Offer], around: Surro
         connection.execute(described, (around.digest, CONTROL_NEARBY))
         # Keeps a number from being given out again after its feature has left the file.
         connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last_fid, layer))
+
+
+def _kind(geometries: Sequence[bytes | None]) -> str:
+    return WkbKind.of_layer(geometries).name
+
+
+def _arrows(offers: Sequence[Offer]) -> Lines:
+    """The proposed shift of each feature that has one, from the middle of its old place to the middle of the new."""
+    pairs = [(offer, read_geometry(offer.before), read_geometry(offer.proposal)) for offer in offers]
+    moved = [
+        (offer, shapely.linestrings(_middle(old, new)))
+        for offer, old, new in pairs
+        if offer.shift_m and old is not None and new is not None and not old.is_empty and not new.is_empty
+    ]
+    columns: dict[str, Sequence[Any]] = {
+        "id": [offer.reference for offer, _ in moved],
+        "shift_m": [offer.shift_m for offer, _ in moved],
+    }
+    return Lines([shapely.to_wkb(line) for _, line in moved], columns)
+
+
+def _middle(old: shapely.Geometry, new: shapely.Geometry) -> np.ndarray:
+    return shapely.get_coordinates([shapely.centroid(old), shapely.centroid(new)])
 
 
 def _write_lines(path: Path, name: str, lines: Lines, columns: Sequence[str], kind: str = "LineString") -> None:
