@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.settings import Method
+from pipeline.storage import Migration
 from transforms.errors import PostPaiError
 
 app = typer.Typer(
@@ -25,6 +26,11 @@ ControlFiles = Annotated[list[Path], typer.Argument(help="Control files, or fold
 FieldFile = Annotated[Path, typer.Argument(help="A fitted shift, made by post-pai fit.", show_default=False)]
 WarnLength = Annotated[float, typer.Option(min=0.0, help="A longer shift makes a control point suspect [m].")]
 RejectLength = Annotated[float, typer.Option(min=0.0, help="A longer shift is rejected [m].")]
+
+MigrationFolder = Annotated[Path, typer.Argument(help="The migration folder.", show_default=False)]
+LayerName = Annotated[str, typer.Argument(help="The layer.", show_default=False)]
+Officer = Annotated[str, typer.Option(help="Who does this.", show_default=False)]
+Note = Annotated[str, typer.Option(help="Why; goes into the log.")]
 
 
 @app.command()
@@ -128,6 +134,81 @@ def export_field(
     from pipeline.field_file import read_field
 
     _say(export(read_field(field), out).sentence)
+
+
+@app.command()
+def history(
+    feature: Annotated[
+        list[str],
+        typer.Argument(metavar="[MIGRATION] LAYER ID", help="ID is the reference, or row:N.", show_default=False),
+    ],
+    migration: Annotated[Path | None, typer.Option(help="The migration folder, where it is not named first.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Tell the story of a feature from its source to its export."""
+    from json import dumps
+
+    from pipeline.history import feature_stories, layer_and_reference, told
+    from pipeline.orchestration.instance import default_migration
+
+    root, layer, reference = layer_and_reference(feature, migration, default_migration())
+    stories = feature_stories(Migration.open(root), layer, reference)
+    if json:
+        typer.echo(dumps(told(stories), indent=2, ensure_ascii=False, default=str))
+    else:
+        typer.echo("\n\n".join(story.text() for story in stories))
+
+
+@app.command()
+def undo(
+    migration: MigrationFolder,
+    line: Annotated[int, typer.Argument(help="The line of the log, as history names it.", show_default=False)],
+    officer: Officer,
+    note: Note = "",
+) -> None:
+    """Take back a decision on a feature or a control point by a new entry in the log."""
+    from pipeline.officers.undo import undo_line
+
+    typer.echo(undo_line(Migration.open(migration), line, officer, note))
+
+
+@app.command()
+def sign(migration: MigrationFolder, layer: LayerName, officer: Officer, note: Note = "") -> None:
+    """Sign a layer off as it is now; a second person, not one who decided features of it."""
+    from pipeline.officers.sign_off import sign_layer
+
+    signed = sign_layer(Migration.open(migration), layer, officer, note)
+    typer.echo(
+        f"Layer {layer} is signed by {signed.officer}. Run post-pai run {migration} --layer {layer} to export it."
+    )
+
+
+@app.command()
+def verify(migration: MigrationFolder) -> None:
+    """Check every hash again: sources, decisions, ledger, exports, kept states and signatures."""
+    from pipeline.verify import require_sound, verify_migration
+
+    verified = verify_migration(Migration.open(migration))
+    sys.stdout.write(verified.text())
+    require_sound(verified)
+
+
+@app.command()
+def rollback(
+    migration: MigrationFolder,
+    layer: LayerName,
+    to: Annotated[str | None, typer.Option(help="A run, original, or latest; left out, the states are listed.")] = None,
+    officer: Annotated[str, typer.Option(help="Who puts it back.")] = "",
+    note: Note = "",
+) -> None:
+    """Put the export of a layer back to an earlier state, or list the states there are."""
+    from pipeline.rollback import list_states, put_back
+
+    folder = Migration.open(migration)
+    if to is None:
+        sys.stdout.write(list_states(folder, layer))
+    else:
+        typer.echo(put_back(folder, layer, to, officer, note).sentence)
 
 
 def _progress() -> bool:

@@ -1,24 +1,24 @@
 """The last stage: corrected layers and the shift itself, as files that leave the house.
 
-A layer with open features leaves as ``<layer>.draft.gpkg`` and nothing else; when the last one is decided the
-draft goes and the final files come. Everything is written in a folder beside, read back and compared with what
-came in, and only then put in place. An earlier final file that this export does not replace would look current
-beside it and may have been handed out already: it is neither left nor lost, but moved to ``exports/withdrawn/``
-together with its manifest.
+A layer with open features, or without the second signature it needs, leaves as ``<layer>.draft.gpkg`` and nothing
+else; when the last one is decided the draft goes and the final files come. Everything is written in a folder beside,
+read back and compared with what came in, and only then put in place. An earlier final file that this export does not
+replace would look current beside it and may have been handed out already: it is neither left nor lost, but moved to
+``exports/withdrawn/`` together with its manifest. Every state is kept, to be put back by ``post-pai rollback``;
+while an earlier one is in place, a run keeps the new one and touches nothing.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.delivery.layer_files import file_names, write_layer
 from pipeline.delivery.place import (
     all_withdrawn,
     folder_beside,
@@ -29,24 +29,22 @@ from pipeline.delivery.place import (
 )
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.delivery.read_back import Checked, check_export
+from pipeline.delivery.states import content_digest, keep_state, why_held
 from pipeline.exchange import export_field
 from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
-from pipeline.formats import write_batches
 from pipeline.formats.stream import Written
-from pipeline.ledger import record_export
+from pipeline.ledger import record_export, record_manifest
+from pipeline.logbook import read_head
+from pipeline.officers.outdated import why_outdated
+from pipeline.officers.sign_off import sign_off_state
 from pipeline.pages.evidence import write_evidence
 from pipeline.pages.outcome import Counts, Outcome, read_outcome
-from pipeline.storage import Migration, sha256, whole_file, write_json
+from pipeline.storage import Migration, read_json, sha256, whole_file, write_json
 from transforms.errors import FieldError
-
-OUTCOME_COLUMNS = ("pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_m", "pai_run")
-"""What an export has beside the columns of the source."""
 
 EXCHANGE_FORMS = (".json", ".tif", ".gsb")
 """The forms of the shift that PROJ, GDAL and QGIS apply."""
-
-_BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,8 @@ class ExportedLayer:
     manifest: Path
     evidence: Path
     withdrawn: Path | None
+    held: str = ""
+    """Why the newest outcome is not in place as final though nothing is open; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,16 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
         what came in, or a file to be replaced is open in another program. The earlier export then stays.
     """
     outcome = read_outcome(migration, layer_name)
+    approval = sign_off_state(migration, layer_name)
+    is_final = not outcome.counts.open and approval.allows_final
     with folder_beside(migration, layer_name) as beside:
-        written = [_write(migration, outcome, beside / name) for name in _file_names(outcome)]
+        names = file_names(outcome, is_final=is_final)
+        written = [write_layer(migration, outcome, beside / name) for name in names]
         checked = [check_export(migration, outcome, one.path, exactly=one.path.suffix == ".gpkg") for one in written]
         refuse_other_layers_files(migration, layer_name, beside)
         content = _manifest(migration, outcome, run_id, written, checked[0], beside)
+        content |= {"state": "final" if is_final else "draft", "sign_off": approval.as_record()}
+        content |= {"outdated": why_outdated(migration, layer_name)}
         # Before the files appear: what has left the house must be known when it comes back as a source.
         record_export(
             migration,
@@ -100,18 +105,26 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
             files={file["name"]: file["sha256"] for file in content["files"]},
             run_id=run_id,
         )
-        withdrawn = withdraw(migration, layer_name, keep={path.name for path in beside.iterdir()})
-        files = put_in_place(migration, layer_name, beside)
-    content["withdrawn"] = all_withdrawn(migration, layer_name)
-    write_json(manifest_path(migration, layer_name), content)
+        keep_state(migration, layer_name, beside, content, content_digest(migration, layer_name, is_final=is_final))
+        held = why_held(migration, layer_name)
+        if held:
+            files, withdrawn = _in_place(migration, layer_name), None
+        else:
+            withdrawn = withdraw(migration, layer_name, keep={path.name for path in beside.iterdir()})
+            files = put_in_place(migration, layer_name, beside)
+    if not held:
+        content["withdrawn"] = all_withdrawn(migration, layer_name)
+        write_json(manifest_path(migration, layer_name), content)
+        record_manifest(migration, layer_name, sha256(manifest_path(migration, layer_name)), run_id)
     page = write_evidence(migration, layer_name)
     return ExportedLayer(
         layer=layer_name,
-        state=content["state"],
+        state="put back" if held else content["state"],
         counts=outcome.counts,
         files=files,
         bytes=sum(path.stat().st_size for path in files),
         notes=tuple(note for one in written for note in one.notes),
+        held="" if outcome.counts.open and not held else held or approval.sentence,
         manifest=manifest_path(migration, layer_name),
         evidence=page,
         withdrawn=withdrawn,
@@ -140,54 +153,11 @@ def export_shift(migration: Migration) -> ExportedShift:
     return ExportedShift(tuple(files), tuple(notes))
 
 
-def _file_names(outcome: Outcome) -> list[str]:
-    name = outcome.layer.name
-    if outcome.counts.open:
-        return [f"{name}.draft.gpkg"]
-    return [f"{name}.{suffix}" for suffix in dict.fromkeys(["gpkg", *outcome.layer.formats])]
-
-
-def _write(migration: Migration, outcome: Outcome, path: Path) -> Written:
-    staged = pq.read_schema(migration.staged(outcome.layer.name))
-    ours = pq.read_schema(migration.corrected(outcome.layer.name))
-    fields = [column for column in staged if column.name != "pai_row"]
-    schema = pa.schema([*fields, *(ours.field(name) for name in OUTCOME_COLUMNS)])
-    return write_batches(path, schema, _joined(migration, outcome.layer.name, schema), layer=outcome.layer.name)
-
-
-def _joined(migration: Migration, layer_name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The source columns with the corrected geometry and the outcome, batch by batch, in source order.
-
-    The two files have the same rows in the same order (``read_outcome`` refuses others), so they are walked in
-    step and memory stays flat.
-    """
-    with (
-        pq.ParquetFile(migration.staged(layer_name)) as staged,
-        pq.ParquetFile(migration.corrected(layer_name)) as after,
-    ):
-        source = _slices(staged, [name for name in schema.names if name in staged.schema_arrow.names])
-        outcome = _slices(after, ["pai_geometry", *OUTCOME_COLUMNS])
-        for rows, result in zip(source, outcome, strict=True):
-            columns = [
-                (result if name in result.schema.names else rows).column(name).combine_chunks() for name in schema.names
-            ]
-            yield from pa.table(
-                [column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-            ).to_batches()
-
-
-def _slices(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.Table]:
-    """The file in slices of equal length, whatever its row groups."""
-    held: list[pa.RecordBatch] = []
-    for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-        held.append(batch)
-        table = pa.Table.from_batches(held)
-        while table.num_rows >= _BATCH_ROWS:
-            yield table.slice(0, _BATCH_ROWS)
-            table = table.slice(_BATCH_ROWS)
-        held = table.to_batches()
-    if held:
-        yield pa.Table.from_batches(held)
+def _in_place(migration: Migration, layer_name: str) -> tuple[Path, ...]:
+    if not manifest_path(migration, layer_name).exists():
+        return ()
+    names = [file["name"] for file in read_json(manifest_path(migration, layer_name))["files"]]
+    return tuple(path for name in names if (path := migration.exports_dir / name).exists())
 
 
 def _geometry_digest(migration: Migration, layer_name: str) -> str:
@@ -203,7 +173,6 @@ def _manifest(
     return {
         "layer": name,
         "title": outcome.title,
-        "state": "draft" if outcome.counts.open else "final",
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "exported_by_run": run_id,
         "decided_by_run": outcome.run,
@@ -218,5 +187,6 @@ def _manifest(
         "settings": outcome.layer.model_dump(mode="json"),
         "limits_overridden": migration.settings.limits,
         "decisions": decisions_on(migration, name),
+        "decisions_log": asdict(read_head(migration.decisions_log)),
         "versions": versions(),
     }

@@ -20,7 +20,9 @@ from pipeline.logbook import append_line, read_lines
 from pipeline.storage import Migration
 from transforms.errors import LedgerError
 
-_SHIFTED, _EXPORTED = "shifted", "exported"
+_SHIFTED, _EXPORTED, _MANIFEST = "shifted", "exported", "manifest"
+KEPT, PUT_BACK = "kept", "put_back"
+"""Events of ``exports/states``: a state was kept, an earlier one was put back in place."""
 
 
 def source_digest(file_hashes: Mapping[str, str] | Iterable[str], source_layer: str | None = None) -> str:
@@ -149,6 +151,37 @@ def record_export(
     """
     what = {"layer": layer, "geometry": geometry_digest, "files": dict(files)}
     return _note(migration, _EXPORTED, what, run_id, now)
+
+
+def record_manifest(
+    migration: Migration, layer: str, manifest_sha256: str, run_id: str, now: datetime | None = None
+) -> bool:
+    """Note the manifest of an export, so that it can be told from one that was changed by hand."""
+    return _note(migration, _MANIFEST, {"layer": layer, "sha256": manifest_sha256}, run_id, now)
+
+
+def record_kept(migration: Migration, layer: str, what: Mapping[str, Any], run_id: str) -> bool:
+    """Note that a state of an export was kept: its file, hash, counts and content."""
+    return _note(migration, KEPT, {"layer": layer, **what}, run_id, None)
+
+
+def record_put_back(migration: Migration, layer: str, what: Mapping[str, Any], now: datetime | None = None) -> None:
+    """Note that an earlier state was put back: which, by whom, why. Noted every time: it may be undone and done
+    again."""
+    when = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+    append_line(migration.ledger, {"event": PUT_BACK, "when": when, "layer": layer, **what})
+
+
+def events(migration: Migration, layer: str, *names: str) -> list[dict[str, Any]]:
+    """The events of a layer that bear one of ``names`` (all if none), oldest first.
+
+    Raises
+    ------
+    LogError
+        If the ledger is damaged.
+    """
+    mine = [record for record in read_lines(migration.ledger) if record.get("layer") == layer]
+    return [record for record in mine if not names or record["event"] in names]
 
 
 def _note(migration: Migration, event: str, what: dict[str, Any], run_id: str, now: datetime | None) -> bool:

@@ -13,7 +13,7 @@ import pytest
 import shapely
 from outcomes import make_migration, plots, write_layer
 
-from pipeline import export as export_module
+from pipeline.delivery import layer_files
 from pipeline.delivery.digest import TableDigest
 from pipeline.export import export_layer
 from pipeline.formats import open_batches
@@ -205,7 +205,7 @@ def test_the_ledger_knows_what_left(migration):
     """So that an export that comes back as a source is recognised."""
     all_moved(migration)
     exported = export_layer(migration, "parks", "r1")
-    record = read_lines(migration.ledger)[-1]
+    record = next(line for line in read_lines(migration.ledger) if line["event"] == "exported")
     assert (record["event"], record["layer"], record["run"]) == ("exported", "parks", "r1")
     assert record["files"]["parks.gpkg"] == sha256(migration.exports_dir / "parks.gpkg")
     assert exported.files
@@ -226,7 +226,7 @@ def test_batches_of_any_size_are_joined_in_step(migration, monkeypatch):
     all_moved(migration)
     staged = pq.read_table(migration.staged("parks"))
     pq.write_table(staged, migration.staged("parks"), row_group_size=17)
-    monkeypatch.setattr(export_module, "_BATCH_ROWS", 23)
+    monkeypatch.setattr(layer_files, "_BATCH_ROWS", 23)
     out = table_of(next(path for path in export_layer(migration, "parks", "r1").files if path.suffix == ".gpkg"))
     after = shapely.from_wkb(out["pai_geometry"].to_numpy(zero_copy_only=False))
     assert out["ref"].to_pylist() == staged["ref"].to_pylist()
@@ -271,12 +271,12 @@ def test_a_file_that_reads_back_differently_is_not_exported(migration, monkeypat
     all_moved(migration)
     export_layer(migration, "parks", "r1")
     before = {path.name: sha256(path) for path in migration.exports_dir.iterdir() if path.is_file()}
-    honest = export_module.write_batches
+    honest = layer_files.write_batches
 
     def careless(path, schema, batches, **options):
         return honest(path, schema, (_with_other_note(batch) for batch in batches), **options)
 
-    monkeypatch.setattr(export_module, "write_batches", careless)
+    monkeypatch.setattr(layer_files, "write_batches", careless)
     with pytest.raises(ExportError, match="column note does not read back"):
         export_layer(migration, "parks", "r2")
     assert {path.name: sha256(path) for path in migration.exports_dir.iterdir() if path.is_file()} == before
@@ -285,9 +285,9 @@ def test_a_file_that_reads_back_differently_is_not_exported(migration, monkeypat
 def test_a_lost_feature_is_noticed(migration, monkeypatch):
     """The count is compared after reading back, not taken from the writer."""
     all_moved(migration)
-    honest = export_module.write_batches
+    honest = layer_files.write_batches
     monkeypatch.setattr(
-        export_module,
+        layer_files,
         "write_batches",
         lambda path, schema, batches, **o: honest(path, schema, _shortened(batches), **o),
     )

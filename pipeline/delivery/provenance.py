@@ -47,7 +47,8 @@ def hash_of(path: Path) -> str | None:
 
 def decisions_on(migration: Migration, layer_name: str) -> list[dict[str, Any]]:
     """The officers' decisions on a layer as logged, oldest first; shapes drawn by hand are left out."""
-    logged = (line for line in read_lines(migration.decisions_log) if line.get("layer") == layer_name)
+    lines = read_lines(migration.decisions_log)
+    logged = (line for line in lines if line.get("layer") == layer_name and "kind" not in line)
     return [{key: value for key, value in line.items() if not _is_shape(key)} for line in logged]
 
 

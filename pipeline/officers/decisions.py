@@ -173,7 +173,7 @@ class Standing:
     ``holding`` has the latest decision per row whose source feature is unchanged; ``disagreeing`` the rows on which two
     officers said different things without knowing of each other, earlier and later; ``source_changed`` the rows whose
     source feature is not the one that was decided on; ``homeless`` the decisions whose row is gone; ``refused`` the
-    rows whose latest answer was refused.
+    rows whose latest answer was refused; ``lines`` the line of the latest entry on a row.
     """
 
     holding: dict[int, Decision]
@@ -181,12 +181,11 @@ class Standing:
     homeless: list[Decision]
     refused: dict[int, Decision]
     disagreeing: dict[int, tuple[Decision, Decision]] = field(default_factory=dict)
+    lines: dict[int, int] = field(default_factory=dict)
 
     def latest_line(self, row: int) -> int:
-        """The line of the latest decision on a row; 0 if there is none."""
-        pair = self.disagreeing.get(row)
-        decision = pair[1] if pair else self.holding.get(row)
-        return decision.line if decision else 0
+        """The line of the latest decision on a row, or of its undoing; 0 if there is none."""
+        return self.lines.get(row, 0)
 
 
 def in_force(decisions: Sequence[Decision]) -> list[Decision]:
@@ -222,6 +221,12 @@ def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequen
     has_strayed = any(here.get(decision.pai_row) != decision.source_hash for decision in decided)
     moved_to = _unique_rows(hashes(range(count))) if has_strayed else {}
     by_line = {decision.line: decision for decision in decided if decision.line}
+    lines = {}
+    for decision in decisions:
+        stayed = here.get(decision.pai_row) == decision.source_hash
+        row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
+        if row is not None and not decision.refused:
+            lines[row] = decision.line
     holding, changed, homeless, disagreeing = {}, {}, [], {}
     for decision in decided:
         stayed = here.get(decision.pai_row) == decision.source_hash
@@ -237,7 +242,7 @@ def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequen
     pairs = {row: pair for row, pair in disagreeing.items() if pair}
     changed = {row: decision for row, decision in changed.items() if row not in holding}
     holding = {row: decision for row, decision in holding.items() if row not in pairs}
-    return Standing(holding, changed, homeless, _still_refused(decisions, here), pairs)
+    return Standing(holding, changed, homeless, _still_refused(decisions, here), pairs, lines)
 
 
 def _unique_rows(hashes: dict[int, str]) -> dict[str, int]:

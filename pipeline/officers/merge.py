@@ -36,6 +36,7 @@ REVIEW_REASONS = {
     "false_alarm": "An officer found that there was nothing wrong; the cause is the same, so nobody is asked again.",
     "new_cause": "An officer found a false alarm here, but there is a new cause now, so look again.",
     "officers_disagree": "Two officers decided differently without knowing of each other; decide which holds.",
+    "put_back": "The whole layer was put back to where it was delivered.",
     "source_changed": "An officer decided on it, but the source feature has changed since, so look again.",
 }
 """What the codes of this stage say, in plain words."""

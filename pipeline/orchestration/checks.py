@@ -77,7 +77,13 @@ VERDICT_FOR_EACH = Check("quality", "verdict_for_each", "in = accept + leave + r
 FEW_EXPECTED_WRONG = Check("quality", "few_expected_wrong", "At most 5 in 1,000 accepted are expected to be wrong.")
 COUNTS_RECONCILE = Check("review", "counts_reconcile", "in = moved + unmoved + fixed + open.", True)
 ANSWERS_UNDERSTOOD = Check("review", "answers_understood", "Everything officers saved could be taken in.")
+PROPOSALS_CURRENT = Check("review", "proposals_current", "The layer was shifted with the shift and control of today.")
 NOTHING_OPEN = Check("export", "nothing_open", "No feature waits for an officer; else the export is a draft.")
+SIGNED_OFF = Check(
+    "export",
+    "signed_off",
+    "Signed where it must be, and not put back to an earlier state.",
+)
 HELD_BY_FORMATS = Check("export", "held_by_formats", "Every format asked for could hold the layer as it is.")
 
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, Check))
@@ -154,7 +160,12 @@ def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
     out = reviewed.moved + reviewed.unmoved + reviewed.fixed + reviewed.open
     return [
         COUNTS_RECONCILE.result(out == reviewed.features, features=reviewed.features, accounted_for=out),
-        ANSWERS_UNDERSTOOD.result(not reviewed.answers_refused, refused=reviewed.answers_refused),
+        ANSWERS_UNDERSTOOD.result(
+            not reviewed.answers_refused and not reviewed.disagreements,
+            refused=reviewed.answers_refused,
+            officers_disagree=reviewed.disagreements,
+        ),
+        PROPOSALS_CURRENT.result(not reviewed.outdated, why=reviewed.outdated or "They are."),
     ]
 
 
@@ -162,5 +173,6 @@ def of_export(exported: ExportedLayer) -> list[dg.AssetCheckResult]:
     """Checks on what left."""
     return [
         NOTHING_OPEN.result(exported.counts.open == 0, open=exported.counts.open),
+        SIGNED_OFF.result(not exported.held, why=exported.held or "Nothing holds it back."),
         HELD_BY_FORMATS.result(not exported.notes, notes=len(exported.notes)),
     ]

@@ -1,0 +1,186 @@
+"""Checking again, years later: is everything still what was read, decided, signed and exported?
+
+Reads only. What is checked has its hash in a manifest, and the manifests theirs in the ledger, whose lines hold each
+other. ``build/`` may be deleted at any time, so nothing is demanded of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.delivery.place import manifest_path
+from pipeline.ledger import KEPT, events
+from pipeline.logbook import examine, head_at
+from pipeline.officers.sign_off import sign_off_state
+from pipeline.storage import Migration, read_json, sha256
+from transforms.errors import VerifyError
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked: how many files, logs and signatures, and a sentence for whatever is not as it was.
+
+    ``notes`` are no faults: lines from before logs were chained, a source delivered anew since the export.
+    """
+
+    checked: int
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """Every finding, one a line, and the count."""
+        lines = [*(f"WRONG  {fault}" for fault in self.faults), *(f"note   {note}" for note in self.notes)]
+        return "\n".join([*lines, f"{self.checked} things checked, {len(self.faults)} wrong."]) + "\n"
+
+
+def verify_migration(migration: Migration) -> Verified:
+    """Check every hash of a migration; raises nothing for what it finds."""
+    tally = _Tally()
+    logs_sound = [_check_log(tally, log) for log in (migration.decisions_log, migration.ledger)]
+    _check_control(tally, migration)
+    _check_shift(tally, migration)
+    for layer in migration.settings.layers:
+        _check_layer(tally, migration, layer.name, are_logs_sound=all(logs_sound))
+    for folder in sorted((migration.exports_dir / "withdrawn").glob("*")):
+        _check_withdrawn(tally, folder)
+    return Verified(tally.checked, tuple(dict.fromkeys(tally.faults)), tuple(dict.fromkeys(tally.notes)))
+
+
+def require_sound(verified: Verified) -> None:
+    """Refuse with one sentence where something is wrong.
+
+    Raises
+    ------
+    VerifyError
+        With the first fault and how many more there are.
+    """
+    if verified.faults:
+        more = len(verified.faults) - 1
+        others = f" ({more} more fault{'s' if more > 1 else ''} listed above.)" if more else ""
+        raise VerifyError(f"{verified.faults[0]}{others}")
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.checked, self.faults, self.notes = 0, list[str](), list[str]()
+
+    def require(self, is_right: bool, fault: str) -> bool:
+        self.checked += 1
+        if not is_right:
+            self.faults.append(fault)
+        return is_right
+
+    def note_unless(self, is_right: bool, note: str) -> None:
+        self.checked += 1
+        if not is_right:
+            self.notes.append(note)
+
+
+def _check_log(tally: _Tally, log: Path) -> bool:
+    state = examine(log)
+    if state.unchained:
+        tally.notes.append(
+            f"{log.parent.name}/{log.name}: {state.unchained} lines are from before lines were chained; what was "
+            "changed in them before the first chained line cannot be seen."
+        )
+    if state.is_torn:
+        tally.notes.append(
+            f"{log.parent.name}/{log.name}: half a line at the end, left by a crash, counts for nothing."
+        )
+    return tally.require(not state.damage, state.damage[0] if state.damage else "")
+
+
+def _check_control(tally: _Tally, migration: Migration) -> None:
+    if not migration.control_manifest.exists():
+        return
+    for file in read_json(migration.control_manifest)["files"]:
+        path = migration.root / file["path"]
+        if path.is_relative_to(migration.build_dir):
+            continue
+        is_same = path.is_file() and sha256(path) == file["sha256"] if file["sha256"] else path.exists()
+        tally.note_unless(is_same, f"Control file {file['name']} is not the one the shift was fitted to; run again.")
+
+
+def _check_shift(tally: _Tally, migration: Migration) -> None:
+    folder = migration.exports_dir / "shift"
+    manifest = folder / "shift.manifest.json"
+    if manifest.exists():
+        for name, digest in read_json(manifest)["files"].items():
+            _check_file(tally, folder / name, digest, "was exported")
+
+
+def _check_layer(tally: _Tally, migration: Migration, layer: str, *, are_logs_sound: bool) -> None:
+    path = manifest_path(migration, layer)
+    if are_logs_sound:
+        _check_ledger(tally, migration, layer, path)
+    if path.exists():
+        manifest = _read(tally, path)
+        if manifest is not None:
+            _check_manifest(tally, migration, layer, manifest)
+
+
+def _check_ledger(tally: _Tally, migration: Migration, layer: str, path: Path) -> None:
+    manifests = events(migration, layer, "manifest")
+    if manifests:
+        _check_file(tally, path, manifests[-1]["sha256"], "was written by the export")
+    for kept in events(migration, layer, KEPT):
+        _check_file(tally, migration.state_dir(layer) / kept["file"], kept["sha256"], "was kept")
+    state = sign_off_state(migration, layer)
+    if state.signed and path.exists():
+        tally.note_unless(not state.sentence, state.sentence)
+
+
+def _check_manifest(tally: _Tally, migration: Migration, layer: str, manifest: dict[str, Any]) -> None:
+    for file in manifest["files"]:
+        _check_file(tally, migration.exports_dir / file["name"], file["sha256"], "was exported")
+    source = migration.source(migration.settings.layer(layer).file)
+    for name, digest in manifest.get("source", {}).get("files", {}).items():
+        path = source if source.name == name else source.parent / name
+        is_same = path.is_file() and sha256(path) == digest
+        tally.note_unless(is_same, f"Source {path.name} of layer {layer} was delivered anew since the export.")
+    log = manifest.get("decisions_log")
+    if log:
+        tally.require(
+            head_at(migration.decisions_log, int(log["lines"])) == log["digest"],
+            f"decisions/{migration.decisions_log.name} does not begin with the {log['lines']} lines that the export of "
+            f"layer {layer} rested on: lines were changed or removed.{_gone(migration, manifest)}",
+        )
+
+
+def _gone(migration: Migration, manifest: dict[str, Any]) -> str:
+    """What the manifest still knows of decisions that the log has lost."""
+    lines = {each.get("line") for each in examine(migration.decisions_log).records}
+    lost = [each for each in manifest.get("decisions", []) if each.get("line") and each["line"] not in lines]
+    told = [f"line {each['line']}, {each['decision']} on row {each['pai_row']} by {each['officer']}" for each in lost]
+    return f" Its manifest still names {'; '.join(told)}." if told else ""
+
+
+def _check_withdrawn(tally: _Tally, folder: Path) -> None:
+    for path in sorted(folder.glob("*.manifest.json")):
+        manifest = _read(tally, path)
+        known = {file["name"]: file["sha256"] for file in manifest["files"]} if manifest else {}
+        for file in sorted(folder.iterdir()):
+            if file.name in known:
+                _check_file(tally, file, known[file.name], "was withdrawn")
+
+
+def _check_file(tally: _Tally, path: Path, digest: str, what: str) -> None:
+    if tally.require(path.is_file(), f"{_named(path)} is missing, though it {what}."):
+        tally.require(sha256(path) == digest, f"{_named(path)} is not what {what}: it was changed since.")
+
+
+def _read(tally: _Tally, path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = read_json(path)
+    except (ValueError, OSError):
+        tally.require(False, f"{_named(path)} cannot be read: it was changed.")
+        return None
+    return content
+
+
+def _named(path: Path) -> str:
+    parts = path.parts
+    start = max((k for k, part in enumerate(parts) if part == "exports"), default=len(parts) - 2)
+    return "/".join(parts[start:])
