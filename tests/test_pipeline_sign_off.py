@@ -264,4 +264,6 @@ def _decisions(migration: Migration) -> list:
 
 def test_settings_know_the_new_words() -> None:
     layer = {"name": "a", "file": "a.gpkg", "statutory": True, "review_formats": ["tab", "shp"]}
-    assert Settings.model_validate({"title": "T", "control": {"files": []}, "layers": [layer]}).layers[0].statutory
+    assert (
+        Settings.model_validate({"title": "T", "control": {"files": ["c.csv"]}, "layers": [layer]}).layers[0].statutory
+    )
