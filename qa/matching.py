@@ -1,57 +1,58 @@
-"""Which feature of the old base map is which feature of the new one: by id, else by shape and neighbourhood.
+"""Which thing of the old map is which thing of the new one: by id where it can be believed, by shape and neighbours.
 
-Every likely pair proposes a shift. A pair is believed by how many features about it propose the same shift: so an id
-that was given to another object is found out, and features without ids are matched, also where nothing is known of the
-shift beforehand and across the breaks between old sheets (each side has neighbours enough of its own).
-Geometries in, row numbers out.
+Identifiers are missing, re-issued and exchanged, so an identifier is evidence and no proof. Shapes that could be the
+same (``qa/candidates.py``) propose a shift each; neighbours move alike, so the proposals that many neighbours share
+are the true ones: each pair is weighed by how far its neighbours' best pairs agree with it, a few times over
+(relaxation labelling; Rosenfeld, Hummel and Zucker 1976). Nothing needs to be known of the shift beforehand, and it
+may jump. What is left over is compared once laid over the new map by its neighbours' shift: it was altered, or is gone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from qa.candidates import SHAPE_NOISE_M, SHAPE_NOISE_RATIO, Candidates, candidates
+from qa.outlines import Outlines
+from qa.remains import altered_pairs
 from transforms.contract import Points
 
 Geometries = NDArray[np.object_]
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
+Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LONGEST_SHIFT_M = 10.0
 """No corner of the map moved further; features further apart are not the same."""
 
-SAME_SHAPE_M = 0.5
-"""Corners of one object differ by no more between editions once its shift is taken out (RMS)."""
-
 ALTERED_RATIO = 0.05
-"""An object whose area (a line: length) differs by more between the editions was altered: its corners tell no shift."""
+"""An object whose area (a line: length) differs by more between the editions was altered."""
 
-FORWARD = np.array([0.8776, 0.4794])
-"""A direction that few walls are square to: seen along it two corners of an outline are seldom level."""
+NEIGHBOURS = np.array([1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64])
+"""Which neighbours have a say, counted from the nearest: a few beyond the terrace, whose houses all look alike."""
 
-NEIGHBOURHOOD_M = 200.0
-AGREEING_M = 0.8
-"""Features within the neighbourhood whose shifts differ by no more speak for one another."""
+AGREEMENT_M = 0.3
+"""Neighbours whose shifts differ by this agree half."""
 
-LEAST_SUPPORT = 3
-"""So many neighbours must propose the shift of a pair that only its shape speaks for."""
+LEAST_SUPPORT = 0.12
+"""Share of the neighbours' agreement below which a pair is a coincidence."""
 
-CLEAR_LEAD = 1.5
-"""A pair must have this many times the support of the next candidate of either feature."""
+CLEAR_SHARE = 0.6
+"""A pair must hold so much of the weight of all pairs of either of its things; else which is which cannot be told."""
 
-BORNE_OUT_SHARE = 0.9
-"""So much of an object's corners must move as known corners near them."""
+SAME_ID_FAVOUR = 5.0
+"""How much likelier a pair is when its two things carry the same identifier."""
 
 ROUNDS = 3
-"""Each round reaches a neighbourhood further from what was matched by then."""
+ROUNDING_M = 0.01
+"""Coordinates of both editions are on the centimetre; radial."""
 
-ID_HEAD_START = 3.0
-"""An id counts as much as this many times the support it has."""
+_MOST_PAIRS = 20_000
+_NO_SUPPORT = 0.01
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,18 @@ class Matches:
     Parameters
     ----------
     old, new
-        ``(m,)`` rows of the old and of the new edition; each row occurs once at the most.
+        ``(m,)`` rows of the old and of the new edition, ascending by ``old``; each row occurs once at the most.
     by_id
-        ``(m,)`` whether the id says so; else shape and neighbourhood.
+        ``(m,)`` whether the two carry the same id; else shape and neighbourhood say so.
     is_altered
         ``(m,)`` whether the object was extended or redrawn in between: it is the same, its corners are not.
     corner_before, corner_after
         ``(c, 2)`` metres, corresponding corners of the objects that were not altered.
     corner_pair
         ``(c,)`` which pair each corner belongs to, ascending.
+    corner_accuracy_m
+        ``(c,)`` radial standard error in metres of the shift that a corner shows: rounding, and how far the outline is
+        bent.
     """
 
     old: Ints
@@ -79,33 +83,10 @@ class Matches:
     corner_before: Points
     corner_after: Points
     corner_pair: Ints
+    corner_accuracy_m: Floats
 
     def __len__(self) -> int:
         return len(self.old)
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Candidates: rows, how they came to be one, the shift each proposes (median of its corners).
-
-    ``is_alike``: as many corners and about the same size. ``is_altered``: the corners do not correspond.
-    """
-
-    old: Ints
-    new: Ints
-    by_id: Mask
-    is_alike: Mask
-    is_altered: Mask
-    shift: Points
-
-    def __len__(self) -> int:
-        return len(self.old)
-
-    def take(self, rows: Ints | Mask) -> _Pairs:
-        return _Pairs(*(getattr(self, each.name)[rows] for each in fields(self)))
-
-    def and_also(self, more: _Pairs) -> _Pairs:
-        return _Pairs(*(np.concatenate([getattr(self, e.name), getattr(more, e.name)]) for e in fields(self)))
 
 
 def match_features(
@@ -120,93 +101,60 @@ def match_features(
     before_ids, after_ids
         ``(n,)`` and ``(k,)`` ids; None or empty where unknown. An id that occurs twice in an edition tells nothing.
     """
-    old, new = _Shapes.of(before), _Shapes.of(after)
-    pairs = _candidates(old, new, before_ids, after_ids)
-    chosen = _believed(pairs, old.middle)
-    for _ in range(ROUNDS):
-        chosen = _grown(chosen, pairs, old, new)
-    return _with_corners(chosen, old, new)
+    was, now = Outlines.of(before), Outlines.of(after)
+    same_id = _NameSakes.of(before_ids, after_ids)
+    chosen, support = _chosen(was, now, same_id)
+    is_believed, unaltered = _believed(was, now, chosen, support, same_id.are(chosen.old, chosen.new))
+    settled = is_believed | np.isnan(support)
+    rest_old, rest_new = _without(len(was), chosen.old[settled]), _without(len(now), chosen.new[settled])
+    chosen, unaltered = chosen.take(is_believed), unaltered[is_believed]
+    shift = _surrounding_shift(was.centre[rest_old], was.centre[chosen.old[unaltered]], chosen.shift[unaltered])
+    if not unaltered.any():
+        rest_old = rest_old[:0]  # nothing is known of the shift, so nothing can be laid over the new map
+    one, two = altered_pairs(
+        before[rest_old], after[rest_new], shift[: len(rest_old)], same_id.within(rest_old, rest_new)
+    )
+    old, new = np.concatenate([chosen.old, rest_old[one]]), np.concatenate([chosen.new, rest_new[two]])
+    order = np.argsort(old, kind="stable")
+    pair_of_chosen = np.argsort(order)[: len(chosen)][unaltered]
+    same = chosen.take(unaltered)
+    corner_before, corner_after, owner = _ordered_vertices(was, now, same)
+    return Matches(
+        old[order],
+        new[order],
+        same_id.are(old, new)[order],
+        np.concatenate([~unaltered, np.ones(len(one), dtype=bool)])[order],
+        corner_before,
+        corner_after,
+        pair_of_chosen[owner],
+        _corner_accuracy_m(was, same)[owner],
+    )
 
 
 @dataclass(frozen=True)
-class _Shapes:
-    """An edition as arrays: corners in canonical order, and what tells objects apart at a glance."""
+class _NameSakes:
+    """For each old row the new row that carries the same identifier, -1 for none: ``(n,)``."""
 
-    corners: Points
-    first: Ints
-    count: Ints
-    is_area: Mask
-    middle: Points
-    size: Floats
+    new: Ints
 
     @classmethod
-    def of(cls, geometries: Geometries) -> _Shapes:
-        corners, owner = _canonical_corners(geometries)
-        count = np.bincount(owner, minlength=len(geometries))
-        is_area = shapely.get_dimensions(geometries) == 2
-        total = np.stack([np.bincount(owner, corners[:, k], len(geometries)) for k in (0, 1)], axis=1)
-        size = np.where(is_area, shapely.area(geometries), shapely.length(geometries))
-        return cls(corners, np.cumsum(count) - count, count, is_area, total / np.maximum(count, 1)[:, None], size)
+    def of(cls, old_ids: NDArray[np.object_], new_ids: NDArray[np.object_]) -> _NameSakes:
+        found = np.full(len(old_ids), -1)
+        old_row, new_row = _rows_with_the_same_id(old_ids, new_ids)
+        found[old_row] = new_row
+        return cls(found)
 
-    def __len__(self) -> int:
-        return len(self.count)
+    def are(self, old: Ints, new: Ints) -> Mask:
+        return np.asarray(self.new[old] == new)
 
-    def corners_of(self, rows: Ints) -> tuple[Points, Ints]:
-        """The corners of ``rows`` one after another, and which of ``rows`` each belongs to."""
-        count = self.count[rows]
-        pair = np.repeat(np.arange(len(rows)), count)
-        place = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
-        return self.corners[np.repeat(self.first[rows], count) + place], pair
+    def within(self, old: Ints, new: Ints) -> tuple[Ints, Ints]:
+        """The pairs of one identifier among ``old`` and ``new`` rows, as positions in those arrays."""
+        _, position, there = np.intersect1d(self.new[old], new, return_indices=True)
+        return position, there
 
 
-def _canonical_corners(geometries: Geometries) -> tuple[Points, Ints]:
-    """All corners, each ring once round from its corner furthest back along ``FORWARD``, each line forward too.
-
-    So the corners of an object come in the same order in both editions, wherever its outline was begun. Returns them
-    with the row of the geometry that each belongs to, ascending.
-    """
-    parts, part_owner = shapely.get_parts(geometries, return_index=True)
-    is_area, is_line = (shapely.get_dimensions(parts) == dimension for dimension in (2, 1))
-    rings, ring_part = shapely.get_rings(shapely.orient_polygons(parts[is_area]), return_index=True)
-    strings = np.concatenate([rings, parts[is_line]])
-    string_owner = np.concatenate([part_owner[is_area][ring_part], part_owner[is_line]])
-    order = np.argsort(string_owner, kind="stable")
-    corners, string = shapely.get_coordinates(strings[order], return_index=True)
-    is_ring = (order < len(rings))[string]
-    closes = is_ring & np.append(np.diff(string) != 0, True)[: len(string)]
-    corners, string, is_ring = corners[~closes], string[~closes], is_ring[~closes]
-    return corners[_canonical_order(corners, string, is_ring)], string_owner[order][string]
-
-
-def _canonical_order(corners: Points, string: Ints, is_ring: Mask) -> Ints:
-    count = np.bincount(string)
-    first = np.cumsum(count) - count
-    place = np.arange(len(string)) - first[string]
-    forward = corners @ FORWARD
-    furthest_back = np.lexsort((forward, string))[first[string]] - first[string]
-    last = first[string] + count[string] - 1
-    is_backward = ~is_ring & (forward[first[string]] > forward[last])
-    place = np.where(is_ring, (place - furthest_back) % count[string], np.where(is_backward, -place, place))
-    return np.lexsort((place, string))
-
-
-def _candidates(old: _Shapes, new: _Shapes, old_ids: NDArray[np.object_], new_ids: NDArray[np.object_]) -> _Pairs:
-    by_id = _pairs_with_the_same_id(old_ids, new_ids)
-    by_id = tuple(rows[old.is_area[by_id[0]] == new.is_area[by_id[1]]] for rows in by_id)
-    near = _pairs_alike(old, new)
-    said = np.isin(near[0] * len(new) + near[1], by_id[0] * len(new) + by_id[1])
-    rows_old = np.concatenate([by_id[0], near[0][~said]])
-    rows_new = np.concatenate([by_id[1], near[1][~said]])
-    is_by_id = np.arange(len(rows_old)) < len(by_id[0])
-    is_alike = (old.count[rows_old] == new.count[rows_new]) & (
-        np.abs(old.size[rows_old] - new.size[rows_new]) <= ALTERED_RATIO * old.size[rows_old]
-    )
-    shift, is_same = _proposed_shift(old, new, rows_old, rows_new, is_alike)
-    pairs = _Pairs(rows_old, rows_new, is_by_id, is_alike, ~is_same, shift)
-    return pairs.take(np.hypot(*shift.T) <= LONGEST_SHIFT_M)
-
-
-def _pairs_with_the_same_id(old: NDArray[np.object_], new: NDArray[np.object_]) -> tuple[Ints, Ints]:
+def _rows_with_the_same_id(old: NDArray[np.object_], new: NDArray[np.object_]) -> tuple[Ints, Ints]:
+    """Rows of two lists of identifiers that carry the same one; an identifier that is not unique names nothing."""
     old_ids, old_row = _rows_of_unique_ids(old)
     new_ids, new_row = _rows_of_unique_ids(new)
     _, in_old, in_new = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
@@ -219,127 +167,149 @@ def _rows_of_unique_ids(ids: NDArray[np.object_]) -> tuple[NDArray[np.str_], Int
     return text[count == 1], known[first[count == 1]]
 
 
-def _pairs_alike(old: _Shapes, new: _Shapes) -> tuple[Ints, Ints]:
-    """Pairs with as many corners, about the same size and middles no further apart than the map moved."""
-    found_old, found_new = [], []
-    for is_area in (True, False):
-        for count in np.unique(old.count[old.is_area == is_area]):
-            mine = np.flatnonzero((old.count == count) & (old.is_area == is_area))
-            theirs = np.flatnonzero((new.count == count) & (new.is_area == is_area))
-            if len(theirs) == 0:
-                continue
-            near = cKDTree(old.middle[mine]).sparse_distance_matrix(
-                cKDTree(new.middle[theirs]), LONGEST_SHIFT_M, output_type="coo_matrix"
-            )
-            one, two = mine[near.row], theirs[near.col]
-            alike = np.abs(old.size[one] - new.size[two]) <= ALTERED_RATIO * old.size[one]
-            found_old.append(one[alike])
-            found_new.append(two[alike])
-    nothing = np.empty(0, dtype=int)
-    return np.concatenate([nothing, *found_old]), np.concatenate([nothing, *found_new])
+def _without(count: int, taken: Ints) -> Ints:
+    left = np.ones(count, dtype=bool)
+    left[taken] = False
+    return np.flatnonzero(left)
 
 
-def _proposed_shift(old: _Shapes, new: _Shapes, one: Ints, two: Ints, is_alike: Mask) -> tuple[Points, Mask]:
-    """The median shift of the corners of each pair, and whether its corners correspond one to one.
+def _chosen(was: Outlines, now: Outlines, same_id: _NameSakes) -> tuple[Candidates, Floats]:
+    """Of each thing the pair that is the best for both sides; and its support, NaN where another is as likely."""
+    pairs = candidates(was, now, LONGEST_SHIFT_M)
+    if not len(pairs):
+        return pairs, np.empty(0)
+    prior = pairs.likeness * np.where(same_id.are(pairs.old, pairs.new), SAME_ID_FAVOUR, 1.0)
+    neighbours = _neighbours(was.centre)
+    weight = _share(pairs.old, prior, len(was))
+    for _ in range(ROUNDS):
+        support = _support(pairs, weight, neighbours, len(was))
+        score = prior * (support + _NO_SUPPORT) ** 2
+        weight = _share(pairs.old, score, len(was))
+    rows = _mutual_best(pairs, score, len(was), len(now))
+    is_clear = np.minimum(weight[rows], _share(pairs.new, score, len(now))[rows]) >= CLEAR_SHARE
+    return pairs.take(rows), np.where(is_clear, support[rows], np.nan)
 
-    They do where the outline kept its shape; where a break crosses an object only its neighbours can tell (``_grown``).
+
+def _neighbours(centre: Points) -> NDArray[np.int32]:
+    """``NEIGHBOURS`` of each place, ``(n, 16)``; n stands for none."""
+    tree = cKDTree(centre)
+    parts = np.array_split(centre, 1 + len(centre) // 100_000)
+    return np.concatenate([tree.query(part, k=NEIGHBOURS + 1)[1].astype(np.int32) for part in parts])
+
+
+def _support(pairs: Candidates, weight: Floats, neighbours: NDArray[np.int32], count: int) -> Floats:
+    """How far the neighbours' pairs agree with each pair, ``(p,)``: mean over the neighbours that have any."""
+    shifts, weights = _padded(pairs, weight, count)
+    has_any = weights.max(axis=1) > 0
+    support = np.empty(len(pairs))
+    for part in np.array_split(np.arange(len(pairs)), 1 + len(pairs) // _MOST_PAIRS):
+        there = neighbours[pairs.old[part]]
+        apart = shifts[there] - pairs.shift[part].astype(np.float32)[:, None, None]
+        agreement = weights[there] / (1.0 + (apart**2).sum(axis=3) / np.float32(AGREEMENT_M**2))
+        support[part] = agreement.max(axis=2).sum(axis=1) / np.maximum(has_any[there].sum(axis=1), _FEW)
+    return support
+
+
+def _padded(pairs: Candidates, weight: Floats, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Shift and weight of each thing's pairs side by side, and one row more that stands for no thing."""
+    of_old = np.bincount(pairs.old, minlength=count)
+    slot = np.arange(len(pairs)) - (np.cumsum(of_old) - of_old)[pairs.old]
+    shifts = np.zeros((count + 1, int(of_old.max()), 2), dtype=np.float32)
+    weights = np.zeros(shifts.shape[:2], dtype=np.float32)
+    shifts[pairs.old, slot], weights[pairs.old, slot] = pairs.shift, weight
+    return shifts, weights
+
+
+def _share(thing: Ints, score: Floats, count: int) -> Floats:
+    """Each pair's score as a share of all pairs of the same ``thing`` ``(p,)``."""
+    total = np.bincount(thing, weights=score, minlength=count)
+    return np.asarray(score / np.maximum(total, 1e-12)[thing])
+
+
+def _mutual_best(pairs: Candidates, score: Floats, old_count: int, new_count: int) -> Ints:
+    """Pairs that are the best for both their things, and of what is left over again; in the order of old rows."""
+    left, found = np.arange(len(pairs)), []
+    for _ in range(ROUNDS):
+        best_old, best_new = np.zeros(old_count), np.zeros(new_count)
+        np.maximum.at(best_old, pairs.old[left], score[left])
+        np.maximum.at(best_new, pairs.new[left], score[left])
+        best = left[(score[left] >= best_old[pairs.old[left]]) & (score[left] >= best_new[pairs.new[left]])]
+        best = best[np.unique(pairs.old[best], return_index=True)[1]]
+        best = best[np.unique(pairs.new[best], return_index=True)[1]]
+        found.append(best)
+        is_free_old, is_free_new = np.ones(old_count, dtype=bool), np.ones(new_count, dtype=bool)
+        is_free_old[pairs.old[best]], is_free_new[pairs.new[best]] = False, False
+        left = left[is_free_old[pairs.old[left]] & is_free_new[pairs.new[left]]]
+    rows = np.concatenate(found)
+    return np.asarray(rows[np.argsort(pairs.old[rows], kind="stable")])
+
+
+def _believed(
+    was: Outlines, now: Outlines, chosen: Candidates, support: Floats, has_same_id: Mask
+) -> tuple[Mask, Mask]:
+    """Which pairs are the same thing, and of those which are unaltered.
+
+    A pair is unaltered if its shape stayed, or is bent no more than the vertices of other things about it moved (a line
+    across a break). Without its neighbours' support it counts only if it is unaltered, and carries the same id or is
+    not far from where they went: a resurveyed building moved on its own.
     """
-    shift = new.middle[two] - old.middle[one]
-    rows = np.flatnonzero(is_alike)
-    before, pair = old.corners_of(one[rows])
-    each = new.corners_of(two[rows])[0] - before
-    count = np.bincount(pair, minlength=len(rows))
-    shift[rows] = _median_by_pair(each, pair, count)
-    rms = np.sqrt(np.bincount(pair, ((each - shift[rows][pair]) ** 2).sum(axis=1), len(rows)) / np.maximum(count, 1))
-    is_same = np.zeros(len(one), dtype=bool)
-    is_same[rows] = rms <= SAME_SHAPE_M
-    return shift, is_same
+    noise_m = SHAPE_NOISE_M + SHAPE_NOISE_RATIO * was.radius_m[chosen.old]
+    rigid = chosen.residual_m <= _RIGID * noise_m
+    supported = (support >= LEAST_SUPPORT) | (rigid & has_same_id & ~np.isnan(support))
+    sure = np.flatnonzero(rigid & supported)
+    if not len(sure):
+        return supported, rigid & supported
+    bends_with_others = np.zeros(len(chosen), dtype=bool)
+    unsure = np.flatnonzero(~(rigid & supported) & ~np.isnan(support))
+    bends_with_others[unsure] = _bends_with(was, now, chosen.take(unsure), chosen.take(sure))
+    around = _surrounding_shift(was.centre[chosen.old[unsure]], was.centre[chosen.old[sure]], chosen.shift[sure])
+    is_own_way = np.zeros(len(chosen), dtype=bool)
+    is_own_way[unsure] = np.linalg.norm(chosen.shift[unsure] - around, axis=1) <= OWN_WAY_M
+    alone = rigid & is_own_way & (was.count[chosen.old] >= _TELLING_VERTICES)
+    return supported | bends_with_others | alone, (rigid & supported) | bends_with_others | alone
 
 
-def _median_by_pair(values: Points, pair: Ints, count: Ints) -> Points:
-    """The median of each column of ``values`` for each pair; ``pair`` ascends and every pair has values."""
-    first = np.cumsum(count) - count
-    middle = np.empty((len(count), 2))
-    for axis in (0, 1):
-        ordered = values[np.lexsort((values[:, axis], pair)), axis]
-        middle[:, axis] = (ordered[first + (count - 1) // 2] + ordered[first + count // 2]) / 2.0
-    return middle
+OWN_WAY_M = 1.5
+"""How far from its neighbours' shift a thing may go its own way and still be believed by its shape alone."""
+
+_RIGID = 3.0
+_TELLING_VERTICES = 4
+_NEAR_VERTICES = 12
+_BENT_M = 0.5
+_MOST_OF = 0.9
 
 
-def _believed(pairs: _Pairs, old_middle: Points) -> _Pairs:
-    """Of all candidates those that their neighbourhood bears out, each feature once."""
-    pairs = pairs.take(~pairs.is_altered | pairs.by_id)
-    support = _support(pairs, old_middle[pairs.old])
-    enough = (support >= LEAST_SUPPORT) | pairs.by_id
-    pairs, support = pairs.take(enough), support[enough]
-    return pairs.take(_is_clear(pairs, (support + 1.0) * np.where(pairs.by_id, ID_HEAD_START, 1.0)))
+def _corner_accuracy_m(was: Outlines, pairs: Candidates) -> Floats:
+    """What the corners of each pair scatter about its shift; of what a break bends, what such things usually do."""
+    count = np.maximum(was.count[pairs.old], 2)
+    usual_m = SHAPE_NOISE_M + SHAPE_NOISE_RATIO * was.radius_m[pairs.old]
+    scatter_m = pairs.residual_m * np.sqrt(count / (count - 1.0))
+    return np.hypot(ROUNDING_M, np.where(pairs.residual_m > _RIGID * usual_m, usual_m, scatter_m))
 
 
-def _is_clear(pairs: _Pairs, weight: Floats) -> Mask:
-    """Pairs that outweigh every other candidate of their two features."""
-    return (_lead(pairs.old, weight) >= CLEAR_LEAD) & (_lead(pairs.new, weight) >= CLEAR_LEAD)
+def _bends_with(was: Outlines, now: Outlines, pairs: Candidates, sure: Candidates) -> Mask:
+    """Whether nearly all vertices of each pair moved like one of the nearest vertices of ``sure`` pairs."""
+    before, after, _ = _ordered_vertices(was, now, sure)
+    place, moved, owner = _ordered_vertices(was, now, pairs)
+    near = cKDTree(before).query(place, k=np.arange(1, min(_NEAR_VERTICES, len(before)) + 1))[1]
+    apart = np.linalg.norm((after - before)[near] - (moved - place)[:, None], axis=2).min(axis=1)
+    good = np.bincount(owner, weights=apart <= _BENT_M, minlength=len(pairs))
+    return np.asarray(good >= _MOST_OF * np.bincount(owner, minlength=len(pairs)))
 
 
-def _grown(chosen: _Pairs, pairs: _Pairs, old: _Shapes, new: _Shapes) -> _Pairs:
-    """The chosen pairs and those each corner of which moves as a corner near it that is known already.
-
-    So what a break crosses is matched too: each side of it has neighbours of its own.
-    """
-    known = _with_corners(chosen, old, new)
-    if not len(known.corner_before):
-        return chosen
-    tree = cKDTree(_scaled(known.corner_before, known.corner_after - known.corner_before))
-    free = ~(np.isin(pairs.old, chosen.old) | np.isin(pairs.new, chosen.new))
-    more = pairs.take(free & pairs.is_alike)
-    borne_out = _share_borne_out(tree, more, old, new) >= BORNE_OUT_SHARE
-    more = more.take(borne_out)
-    more = more.take(_is_clear(more, np.ones(len(more))))
-    unsure = np.flatnonzero(chosen.is_altered & chosen.is_alike)
-    unaltered = unsure[_share_borne_out(tree, chosen.take(unsure), old, new) >= BORNE_OUT_SHARE]
-    is_altered = chosen.is_altered.copy()
-    is_altered[unaltered] = False
-    return replace(chosen, is_altered=is_altered).and_also(replace(more, is_altered=np.zeros(len(more), dtype=bool)))
+def _ordered_vertices(was: Outlines, now: Outlines, pairs: Candidates) -> tuple[Points, Points, Ints]:
+    """Each vertex of the old shapes, its place on the new map, and which pair it belongs to."""
+    row, owner = was.all_vertices(pairs.old)
+    count = was.count[pairs.old][owner]
+    within = row - was.first[pairs.old][owner]
+    step = np.where(pairs.is_reversed, -1, 1)[owner]
+    there = (pairs.start[owner] + step * within) % count
+    return was.points[row], now.points[now.first[pairs.new][owner] + there], owner
 
 
-def _share_borne_out(tree: cKDTree, pairs: _Pairs, old: _Shapes, new: _Shapes) -> Floats:
-    before, pair = old.corners_of(pairs.old)
-    scaled = _scaled(before, new.corners_of(pairs.new)[0] - before)
-    is_near = np.isfinite(tree.query(scaled, distance_upper_bound=1.0)[0]) if len(scaled) else np.empty(0)
-    return np.bincount(pair, is_near, len(pairs)) / np.maximum(np.bincount(pair, minlength=len(pairs)), 1)
-
-
-def _scaled(places: Points, shift: Points) -> NDArray[np.float64]:
-    """Places and shifts in one space, in which neighbours that agree are less than 1 apart."""
-    return np.hstack([places / NEIGHBOURHOOD_M, shift / AGREEING_M])
-
-
-def _support(pairs: _Pairs, places: Points) -> Floats:
-    """How many other pairs near each propose the same shift, ``(m,)``."""
-    scaled = _scaled(places, pairs.shift)
-    voices = ~pairs.is_altered
-    if not voices.any():
-        return np.zeros(len(places))
-    count = cKDTree(scaled[voices]).query_ball_point(scaled, 1.0, return_length=True)
-    return np.asarray(count, dtype=float) - voices
-
-
-def _lead(feature: Ints, weight: Floats) -> Floats:
-    """Each candidate's weight over that of the best other candidate of the same feature; infinite without one."""
-    order = np.lexsort((-weight, feature))
-    rank_first = np.append(True, np.diff(feature[order]) != 0)[: len(order)]
-    start = np.maximum.accumulate(np.where(rank_first, np.arange(len(order)), 0))
-    top, second = weight[order][start], np.zeros(len(order))
-    following = np.minimum(start + 1, len(order) - 1)
-    has_second = (following > start) & (feature[order][following] == feature[order])
-    second[has_second] = weight[order][following[has_second]]
-    other = np.where(rank_first, second, top)
-    lead = np.empty(len(order))
-    lead[order] = np.divide(weight[order], other, out=np.full(len(order), np.inf), where=other > 0)
-    return lead
-
-
-def _with_corners(pairs: _Pairs, old: _Shapes, new: _Shapes) -> Matches:
-    same = np.flatnonzero(~pairs.is_altered)
-    before, owner = old.corners_of(pairs.old[same])
-    after, _ = new.corners_of(pairs.new[same])
-    return Matches(pairs.old, pairs.new, pairs.by_id, pairs.is_altered, before, after, same[owner])
+def _surrounding_shift(places: Points, known: Points, shift: Points) -> Points:
+    """Median shift of the nearest known ones about each place, ``(n, 2)``; zero where none is known."""
+    if not len(known):
+        return np.zeros_like(places)
+    near = cKDTree(known).query(places, k=np.arange(1, min(5, len(known)) + 1))[1]
+    return np.asarray(np.median(shift[near], axis=1))

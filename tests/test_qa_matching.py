@@ -84,3 +84,60 @@ def test_a_few_features_are_matched_by_id_or_not_at_all(count):
     old, new = old[:count], new[:count]
     assert len(match_features(old, new, named(old), named(old))) == count
     assert len(match_features(old, new, nameless(old), nameless(old))) == 0
+
+
+def redrawn(geometries, random):
+    """The same shapes in another order, begun at another corner or the other way round, each corner a little out."""
+    order = random.permutation(len(geometries))
+    drawn = []
+    for shape in geometries[order]:
+        points = shapely.get_coordinates(shape)
+        if shape.geom_type == "Polygon":
+            points = np.roll(points[:-1], random.integers(len(points)), axis=0)
+        points = np.round(points[:: random.choice([-1, 1])] + random.normal(0, 0.05, points.shape), 2)
+        drawn.append(shapely.Polygon(points) if shape.geom_type == "Polygon" else shapely.LineString(points))
+    return np.array(drawn), order
+
+
+def test_a_redrawn_map_without_ids_is_matched_and_says_how_well_its_corners_are_known():
+    old, new = little_map()
+    new, order = redrawn(new, np.random.default_rng(6))
+    matches = match_features(old, new, nameless(old), nameless(new))
+    assert (order[matches.new] == matches.old).all()
+    assert len(matches) > 0.95 * len(old)
+    error_m = np.linalg.norm(matches.corner_after - LittleField()(matches.corner_before), axis=1)
+    assert np.mean(error_m < 0.2) > 0.97
+    assert 0.04 < np.median(matches.corner_accuracy_m) < 0.12
+
+
+@pytest.mark.parametrize("ids", [named, nameless])
+def test_an_extended_building_is_found_with_ids_and_without(ids):
+    old, new = little_map()
+    new[7] = shapely.union(new[7], shapely.affinity.translate(new[7], 6.0, 0.0))
+    names = ids(old)
+    matches = match_features(old, new, names, names)
+    row = int(np.flatnonzero(matches.old == 7)[0])
+    assert matches.new[row] == 7
+    assert matches.is_altered[row]
+
+
+def test_a_building_that_moved_on_its_own_is_the_same_and_unaltered():
+    old, new = little_map()
+    new[7] = shapely.affinity.translate(new[7], 0.7, -0.6)
+    matches = match_features(old, new, nameless(old), nameless(new))
+    row = int(np.flatnonzero(matches.old == 7)[0])
+    assert matches.new[row] == 7
+    assert not matches.is_altered[row]
+
+
+def test_houses_of_a_terrace_are_not_taken_for_their_neighbours():
+    """Ten equal houses in a row that moved by nearly a house's width: the map around them tells which is which."""
+    old, new = little_map()
+    row_of_houses = shapely.box(
+        *(np.array([[480.0], [480.0], [485.0], [488.0]]) + np.array([[5], [0], [5], [0]]) * np.arange(10))
+    )
+    old = np.concatenate([row_of_houses, old])
+    new = np.concatenate([shapely.transform(row_of_houses, LittleField()), new])
+    matches = match_features(old, new, nameless(old), nameless(new))
+    assert (matches.old == matches.new).all()
+    assert np.isin(np.arange(10), matches.old).all()

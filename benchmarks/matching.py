@@ -1,0 +1,249 @@
+"""Matching the two editions of the base map: how right, how fast, how much memory.
+
+    python benchmarks/matching.py [--sizes 10000,100000,1000000] [--world FOLDER]...
+
+First the right and the wrong matches of worlds with truth, with ids and with all ids removed: Chew Valley (or the
+worlds named) and made towns of three kinds: tidy, roughly redrawn (vertices out by 0.1 m), and all terraces, where
+every house looks like its neighbour. Then made base maps of growing size, each in a process of its own: processor
+seconds for reading and matching both editions, and the most memory that took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+WORLD = ROOT.parent / "shared" / "data" / "chew_valley"
+
+STREET_M = 90.0
+HOUSES = 12
+SHEET_M = 1_500.0
+
+
+@dataclass(frozen=True)
+class Editions:
+    """Two editions with their ids and, for each old row, its new row: -1 gone, -2 not known."""
+
+    old: NDArray[np.object_]
+    old_ids: NDArray[np.object_]
+    new: NDArray[np.object_]
+    new_ids: NDArray[np.object_]
+    truth: NDArray[np.int_]
+    altered: NDArray[np.bool_]
+
+
+def made_editions(count: int, seed: int, *, noise_m: float = 0.02, alike: float = 0.0) -> Editions:
+    """A town of about ``count`` features: rows of houses, their plots and streets; ``alike`` makes houses equal."""
+    rng = np.random.default_rng(seed)
+    blocks = max(1, round(count / (2 * HOUSES + 1)))
+    side = int(np.ceil(np.sqrt(blocks)))
+    corner = np.stack(np.unravel_index(np.arange(blocks), (side, side)), axis=1) * STREET_M + [400_000.0, 200_000.0]
+    corner = corner + rng.uniform(-8, 8, corner.shape)
+    turn = rng.uniform(-0.3, 0.3, blocks)
+    houses, plots, streets = _blocks(corner, turn, rng, alike)
+    ground = np.concatenate([houses, plots, streets])
+    kind = np.repeat([0, 1, 1], [len(houses), len(plots), len(streets)])
+    return _two_editions(ground, kind == 0, rng, noise_m)
+
+
+def _blocks(corner: NDArray, turn: NDArray, rng: np.random.Generator, alike: float) -> tuple[NDArray, ...]:
+    blocks = len(corner)
+    width = np.where(rng.random((blocks, 1)) < alike, 5.5, rng.uniform(4.5, 7.0, (blocks, HOUSES)))
+    depth = np.where(rng.random((blocks, 1)) < alike, 9.0, rng.uniform(7.5, 12.0, (blocks, HOUSES)))
+    detached = rng.random((blocks, 1)) > max(alike, 0.4)
+    gap = np.where(detached, rng.uniform(1.0, 3.0, (blocks, HOUSES)), 0.0)
+    left = np.cumsum(width + gap, axis=1) - width
+    front = np.where(detached, rng.uniform(5, 9, (blocks, HOUSES)), 6.0)
+
+    def placed(along: NDArray, across: NDArray) -> NDArray:
+        cos, sin = np.cos(turn)[:, None, None], np.sin(turn)[:, None, None]
+        return np.stack([along * cos - across * sin, along * sin + across * cos], axis=-1) + corner[:, None, None]
+
+    boxes = placed(
+        np.stack([left, left + width, left + width, left], axis=2),
+        np.stack([front, front, front + depth, front + depth], axis=2),
+    )
+    fence = placed(np.stack([left, left], axis=2), np.stack([front * 0, front + depth + 18], axis=2))
+    street = placed(
+        np.stack([left[:, :1] - 6, left[:, 5:6], left[:, -1:] + 12], axis=2),
+        np.stack([0 * left[:, :1] - 4, 0 * left[:, :1] - 4.5, 0 * left[:, :1] - 3], axis=2),
+    )
+    houses = shapely.polygons(boxes.reshape(-1, 4, 2))
+    return houses, shapely.linestrings(fence.reshape(-1, 2, 2)), shapely.linestrings(street.reshape(-1, 3, 2))
+
+
+def _shift(places: NDArray, rng: np.random.Generator) -> NDArray:
+    """New minus old: constant per sheet, with a slope; sheets jump by metres."""
+    sheet = np.floor((places - places.min(axis=0)) / SHEET_M).astype(int)
+    constant = rng.normal([1.2, -1.0], 1.3, (*(sheet.max(axis=0) + 1), 2))
+    slope = 0.3 * np.sin(places / 700.0)
+    return constant[sheet[:, 0], sheet[:, 1]] + slope
+
+
+def _two_editions(ground: NDArray, is_house: NDArray, rng: np.random.Generator, noise_m: float) -> Editions:
+    count = len(ground)
+    points, owner = shapely.get_coordinates(ground, return_index=True)
+    old = shapely.set_coordinates(ground.copy(), np.round(points - _shift(points, rng), 2))
+    noise = rng.normal(0, noise_m, points.shape)
+    closing = is_house[owner] & np.append(np.diff(owner) != 0, True)
+    noise[closing] = noise[np.flatnonzero(closing) - 4]
+    new = shapely.set_coordinates(ground.copy(), np.round(points + noise, 2))
+    fate = rng.random(count)
+    gone, built = fate < 0.02, (fate >= 0.02) & (fate < 0.04)
+    altered = is_house & (fate >= 0.04) & (fate < 0.06)
+    new[altered] = [
+        shapely.affinity.scale(each, 1.0, 1.35, origin=shapely.Point(each.exterior.coords[0])) for each in new[altered]
+    ]
+    ids = np.array([f"osgb{1_000_000_000_000_000 + k}" for k in rng.permutation(count)], dtype=object)
+    new_ids = ids.copy()
+    reissued = rng.random(count) < 0.01
+    new_ids[reissued] = [f"osgb{2_000_000_000_000_000 + k}" for k in np.flatnonzero(reissued)]
+    old_rows, new_rows = np.flatnonzero(~built), rng.permutation(np.flatnonzero(~gone))
+    where = np.full(count, -1)
+    where[new_rows] = np.arange(len(new_rows))
+    return Editions(
+        old[old_rows],
+        np.where(rng.random(len(old_rows)) < 0.08, None, ids[old_rows]),
+        new[new_rows],
+        new_ids[new_rows],
+        where[old_rows],
+        altered[old_rows],
+    )
+
+
+def world_editions(world: Path) -> Editions:
+    """The base maps of a world folder with truth."""
+    old, old_ids = _read(world / "base" / "base_before.gpkg")
+    new, new_ids = _read(world / "base" / "base_after.gpkg")
+    old_row, new_row = ({value: row for row, value in enumerate(ids) if value} for ids in (old_ids, new_ids))
+    truth = np.array([new_row.get(value, -2) if value else -2 for value in old_ids])
+    altered = np.zeros(len(old), dtype=bool)
+    with (world / "truth" / "base_changes.csv").open(encoding="utf-8") as stream:
+        for change in csv.DictReader(stream):
+            was, now, row = change["toid_before"], change["toid_after"], old_row.get(change["toid_before"])
+            if row is None:
+                continue
+            altered[row] |= change["what"] == "altered"
+            if change["what"] in ("demolished", "removed"):
+                truth[row] = -1
+            elif change["what"] == "toid_reissued":
+                truth[row] = new_row.get(now, -2)
+            elif change["what"] == "toid_exchanged":
+                truth[row], truth[old_row[now]] = new_row.get(now, -2), new_row.get(was, -2)
+    return Editions(old, old_ids, new, new_ids, truth, altered)
+
+
+def _read(path: Path) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    read = [pyogrio.raw.read(path, layer=name, columns=["toid"]) for name, _ in pyogrio.list_layers(path)]
+    return np.concatenate([shapely.from_wkb(each[2]) for each in read]), np.concatenate([each[3][0] for each in read])
+
+
+def print_rightness(name: str, editions: Editions) -> None:
+    """Match with ids and without; print the share that is right, of all that could be found, and what was altered."""
+    from qa.matching import match_features
+
+    for with_ids in (True, False):
+        ids = (editions.old_ids, editions.new_ids)
+        used = ids if with_ids else tuple(np.full(len(each), None, dtype=object) for each in ids)
+        began = time.process_time()
+        matches = match_features(editions.old, editions.new, *used)
+        seconds = time.process_time() - began
+        found = np.full(len(editions.old), -1)
+        found[matches.old] = matches.new
+        called_altered = np.zeros(len(found), dtype=bool)
+        called_altered[matches.old] = matches.is_altered
+        known = editions.truth > -2
+        right = known & (found >= 0) & (found == editions.truth)
+        wrong = known & (found >= 0) & (found != editions.truth)
+        corners = np.isin(matches.corner_pair, np.flatnonzero(wrong[matches.old]))
+        altered = editions.altered & known
+        print(
+            f"{name:16s} {'ids' if with_ids else 'no ids':7s} {right.sum() / max(1, (right | wrong).sum()):9.4f} "
+            f"{right.sum() / max(1, (known & (editions.truth >= 0)).sum()):8.4f} "
+            f"{(right & altered).sum() / max(1, altered.sum()):9.3f} "
+            f"{(right & altered & ~called_altered).sum():8d} {(right & ~altered & called_altered).sum():8d} "
+            f"{corners.sum():8d} {seconds:7.1f}"
+        )
+
+
+def print_scale(size: int) -> None:
+    """Write two editions of ``size`` features, then read and match them in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        editions = made_editions(size, seed=1)
+        for name, shapes, ids in (
+            ("before", editions.old, editions.old_ids),
+            ("after", editions.new, editions.new_ids),
+        ):
+            pyogrio.raw.write(
+                Path(folder) / f"{name}.gpkg",
+                geometry=shapely.to_wkb(shapes),
+                field_data=[ids],
+                fields=["toid"],
+                geometry_type="Unknown",
+                crs="EPSG:27700",
+            )
+        subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
+
+
+def measure(folder: Path) -> None:
+    """Read and match the editions in ``folder``; print seconds and peak memory."""
+    from pipeline.base_maps import _edition, _read
+    from pipeline.settings import BaseMap
+
+    began = time.process_time()
+    files = [Path("before.gpkg"), Path("after.gpkg")]
+    base = _read(*(_edition(folder / name, BaseMap(file=name)) for name in files))
+    seconds = time.process_time() - began
+    places = np.random.default_rng(0).uniform(
+        *shapely.total_bounds(base.before.geometries[:1000]).reshape(2, 2), (50_000, 2)
+    )
+    began = time.process_time()
+    base.before.line_distance_m(places)
+    base.observed_shift(places)
+    asked = time.process_time() - began
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{len(base.before.geometries):10d} {len(base.matches):9d} {seconds:9.1f} {asked:9.1f} {peak_gib:9.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="10000,100000")
+    parser.add_argument("--world", type=Path, action="append", default=[])
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.measure)
+        return
+    print(f"{'world':16s} {'':7s} precision   recall   altered as same  as alt.  wrong c.  seconds")
+    for world in options.world or [WORLD]:
+        if world.exists():
+            print_rightness(world.name, world_editions(world))
+    print_rightness("made tidy", made_editions(15_000, 11))
+    print_rightness("made rough", made_editions(15_000, 12, noise_m=0.1))
+    print_rightness("made terraces", made_editions(15_000, 13, noise_m=0.05, alike=1.0))
+
+    print(f"\n{'features':>10s} {'matched':>9s} {'seconds':>9s} {'50k asked':>9s} {'peak GiB':>9s}   (processor seconds)")
+    for size in map(int, options.sizes.split(",")):
+        print_scale(size)
+
+
+if __name__ == "__main__":
+    main()
