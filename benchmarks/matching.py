@@ -239,8 +239,7 @@ def main() -> None:
     print_rightness("made tidy", made_editions(15_000, 11))
     print_rightness("made rough", made_editions(15_000, 12, noise_m=0.1))
     print_rightness("made terraces", made_editions(15_000, 13, noise_m=0.05, alike=1.0))
-
-    print(f"\n{'features':>10s} {'matched':>9s} {'seconds':>9s} {'50k asked':>9s} {'peak GiB':>9s}   (processor seconds)")
+    print("\n  features   matched   seconds 50k asked  peak GiB   (processor seconds)")
     for size in map(int, options.sizes.split(",")):
         print_scale(size)
 
