@@ -19,6 +19,7 @@ import pyogrio.raw
 
 from pipeline.formats.cut_short import declared_features, refuse_cut_short
 from pipeline.formats.dbf_widths import number_widths, remember_widths
+from pipeline.formats.drawn import LABEL_ANGLE, LABEL_TEXT, STYLE, drawn, label_columns
 from pipeline.formats.private_place import undisturbed
 from pipeline.formats.recognise import Source
 from pipeline.formats.stream import (
@@ -29,12 +30,14 @@ from pipeline.formats.stream import (
     Origin,
     geometry_field,
     mark_feature_id,
+    origin_of,
 )
 from pipeline.formats.text_encoding import dbf_encoding, decode
 from transforms.errors import SourceError
 
 _WIDTH = b"GDAL:OGR:width"
 _NO_FEATURE_ID = "OGC_FID"
+_SQL_GEOMETRY = "_ogr_geometry_"
 _SINGLE_LAYER = {"ESRI Shapefile", "MapInfo File", "GeoJSON", "FlatGeobuf", "DXF"}
 _KEEPS_FEATURE_IDS = {"GPKG", "OpenFileGDB", "GeoJSON"}
 _GEOJSON_ID = re.compile(rb'"Feature"\s*,\s*"id"\s*:\s*-?\d|"id"\s*:\s*-?\d+\s*,\s*"(type|properties|geometry)"')
@@ -73,9 +76,13 @@ def open_gdal(source: Source, *, layer: str | None, encoding: str | None, batch_
         encoding, remark = _text_encoding(source, encoding)
         findings += remark
         options = _options(source, encoding)
+        counted = drawn(source)
+        findings += counted.findings
+        if counted.texts:
+            options |= _with_style(source, name)
         open_it = pyogrio.raw.open_arrow(
             name,
-            layer=chosen,
+            layer=None if counted.texts else chosen,
             use_pyarrow=True,
             return_fids=source.driver in _KEEPS_FEATURE_IDS,
             datetime_as_string=True,
@@ -89,6 +96,12 @@ def open_gdal(source: Source, *, layer: str | None, encoding: str | None, batch_
         yield LayerStream(info, columns.schema, batches)
 
 
+def _with_style(source: Source, name: str) -> dict[str, str]:
+    """Options that ask for the style of each feature, which says what a text says."""
+    layer = _said_by_gdal(source, [], lambda: pyogrio.list_layers(name))[0][0]
+    return {"sql": f'SELECT *, {STYLE} FROM "{layer}"', "sql_dialect": "OGRSQL"}
+
+
 class _Columns:
     """Source columns in their order and, last, the geometry; what GDAL made up is left out."""
 
@@ -100,7 +113,8 @@ class _Columns:
                 "or a CSV with easting and northing columns."
             )
         self.geometry = found.get_field_index(geometry)
-        kept = {name: name for name in found.names if name != geometry}
+        self.style = found.get_field_index(STYLE) if found.names[-2:] == [STYLE, _SQL_GEOMETRY] else None
+        kept = {name: name for i, name in enumerate(found.names) if name != geometry and i != self.style}
         if _NO_FEATURE_ID not in meta["fields"] and _NO_FEATURE_ID in kept:
             kept[_NO_FEATURE_ID] = _id_name(source, list(meta["fields"])) or ""
         self.kept = [found.get_field_index(name) for name, wanted in kept.items() if wanted]
@@ -110,13 +124,25 @@ class _Columns:
         dbf = [file for file in source.files if file.suffix.lower() == ".dbf"]
         if source.driver == "ESRI Shapefile" and dbf:
             fields = remember_widths(fields, number_widths(dbf[0]))
+        if self.style is not None:
+            fields += _label_fields([field.name for field in fields])
         _refuse_clash(source.path, [field.name for field in fields])
-        origin = Origin(column=meta["geometry_name"], geometry_type=meta["geometry_type"] or "Unknown")
+        column = "" if self.style is not None else meta["geometry_name"]
+        origin = Origin(column=column, geometry_type=meta["geometry_type"] or "Unknown")
         self.schema = pa.schema([*fields, geometry_field(origin, found.field(self.geometry).type)])
 
     def take(self, batch: pa.RecordBatch, encoding: str | None) -> pa.RecordBatch:
         arrays = [decode(batch.column(i), encoding) for i in self.kept]
+        if self.style is not None:
+            arrays += label_columns(decode(batch.column(self.style), encoding))
         return pa.RecordBatch.from_arrays([*arrays, _storage(batch.column(self.geometry))], schema=self.schema)
+
+
+def _label_fields(taken: list[str]) -> list[pa.Field]:
+    """The columns for the words and the angle of texts, under names that no column of the source has."""
+    used = {name.lower() for name in taken}
+    names = [f"{name}_2" if name in used else name for name in (LABEL_TEXT, LABEL_ANGLE)]
+    return [pa.field(names[0], pa.string()), pa.field(names[1], pa.float64())]
 
 
 def _id_name(source: Source, fields: list[str]) -> str | None:
@@ -205,7 +231,7 @@ def _info(
         crs_wkt=meta["crs"],
         encoding=encoding or meta["encoding"],
         geometry_type=meta["geometry_type"] or "Unknown",
-        geometry_column=meta["geometry_name"],
+        geometry_column=origin_of(schema).column,
         fields=fields,
         feature_count=declared_features(source, name, chosen),
         findings=tuple(findings),
