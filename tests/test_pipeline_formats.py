@@ -502,3 +502,77 @@ def test_any_mix_survives_the_whole_formats(geometries, data, tmp_path):
 def test_every_answer_is_ours():
     """The two errors a caller meets are sentences for the user."""
     assert issubclass(SourceError, PostPaiError) and issubclass(ExportError, PostPaiError)
+
+
+def arc(*places, code=8):
+    numbers = [ordinate for place in places for ordinate in place]
+    return struct.pack(f"<BII{len(numbers)}d", 1, code, len(places), *numbers)
+
+
+ARC = arc((358_000.0, 161_000.0), (358_050.0, 161_050.0), (358_100.0, 161_000.0))
+
+
+@pytest.mark.parametrize("suffix", [*SPATIAL, "csv"])
+@pytest.mark.parametrize(
+    ("geometries", "kept_by", "said"),
+    [
+        ([ARC], "gpkg parquet fgb gml gdb", "curves are written as lines"),
+        (["LINESTRING M (358000 161000 7, 358100 161000 8)"], "gpkg shp parquet fgb gdb csv", "measures (M)"),
+        (["LINESTRING Z (358000 161000 7, 358100 161000 8)"], "gpkg shp geojson parquet fgb gml gdb csv", "(Z)"),
+        (
+            ["LINESTRING EMPTY", "LINESTRING (358000 161000, 358100 161000)"],
+            "gpkg geojson parquet csv",
+            "become missing",
+        ),
+        (
+            ["LINESTRING (358000 161000, 358100 161000)", "LINESTRING Z (358000 161000 7, 358100 161000 8)"],
+            "gpkg geojson parquet csv",
+            "(Z)",
+        ),
+    ],
+    ids=["curve", "m", "z", "empty", "some_z"],
+)
+def test_what_a_format_makes_of_geometries_is_said(suffix, geometries, kept_by, said, tmp_path):
+    wkb = [
+        each if isinstance(each, bytes) else shapely.to_wkb(shapely.from_wkt(each), flavor="iso", output_dimension=4)
+        for each in geometries
+    ]
+    schema = pa.schema([pa.field("ref", pa.int64()), geometry_field(Origin())])
+    layer = pa.Table.from_arrays([pa.array(range(len(wkb)), pa.int64()), pa.array(wkb, pa.binary())], schema=schema)
+    if (suffix == "csv" and geometries == [ARC]) or (suffix == "gml" and said == "(Z)" and len(wkb) > 1):
+        with pytest.raises(ExportError, match=r"true curves|only some features have heights"):
+            write(tmp_path / f"layer.{suffix}", layer)
+        return
+    notes = write(tmp_path / f"layer.{suffix}", layer).notes
+    if suffix in kept_by.split():
+        assert not any(said in note for note in notes)
+        expected = {code % 1000 if suffix != "gdb" else None for code in type_codes(layer[GEOMETRY].combine_chunks())}
+        found = read(tmp_path / f"layer.{suffix}")[GEOMETRY].combine_chunks()
+        assert suffix == "gdb" or {code % 1000 for code in type_codes(found)} == expected
+        assert [code // 1000 for code in type_codes(found)] == [each // 1000 for each in type_codes(pa.array(wkb))]
+    else:
+        assert any(said in note for note in notes), notes
+
+
+@pytest.mark.parametrize("suffix", ["tab", "mif"])
+def test_a_collection_is_refused_where_it_would_become_several_features(suffix, tmp_path):
+    layer = table(
+        [shapely.from_wkt("GEOMETRYCOLLECTION (POINT (358000 161000), LINESTRING (358000 161000, 358001 161000))")]
+    )
+    with pytest.raises(ExportError, match="1 features are geometry collections"):
+        write(tmp_path / f"layer.{suffix}", layer)
+
+
+def test_a_mif_of_one_column_with_an_empty_row_is_whole(tmp_path):
+    write(tmp_path / "layer.mif", table([square(), square(10)], ref=[None, 1]))
+    assert read(tmp_path / "layer.mif").num_rows == 2
+
+
+def test_a_gml_with_a_geometry_that_cannot_be_read_is_refused_and_not_cut_off_there(tmp_path):
+    path = tmp_path / "layer.gml"
+    write(path, table([square(), square(10), square(20)], ref=[1, 2, 3]))
+    text = path.read_text(encoding="utf-8")
+    at = text.rindex("<gml:posList>") + len("<gml:posList>")
+    path.write_text(text[:at] + "358000 161000 7" + text[text.index("</gml:posList>", at) :], encoding="utf-8")
+    with pytest.raises(SourceError, match="says it holds 3 features but [0-2] can be read"):
+        read(path)

@@ -27,6 +27,8 @@ class _Columns(Protocol):
 
     def texts(self, batch: pa.RecordBatch) -> dict[str, list[str]]: ...
 
+    def notes(self) -> list[str]: ...
+
 
 def write_csv(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], shown: Path) -> list[str]:
     """Write CSV in UTF-8, with the separator, the byte order mark and the line ends of the CSV it came from.
@@ -49,7 +51,8 @@ def write_csv(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], 
             columns = [texts[name] if name in texts else _texts(batch, name) for name in header]
             nulls += sum(batch.column(i).null_count for i, name in enumerate(schema.names) if name in names)
             writer.writerows(zip(*columns, strict=True))
-    return [f"{nulls} missing values are empty text: CSV knows no NULL."] if nulls else []
+    notes = [f"{nulls} missing values are empty text: CSV knows no NULL."] if nulls else []
+    return [*notes, *places.notes()]
 
 
 def _places(origin: Origin, schema: pa.Schema, shown: Path) -> _Columns:
@@ -71,11 +74,17 @@ class _Pair:
         self.names = list(names)
         self._origin = origin
         self._shown = shown
+        self._higher = 0
+
+    def notes(self) -> list[str]:
+        lost = f"{self._higher} points lose their heights (Z) and measures (M): CSV has columns for the place only."
+        return [lost] if self._higher else []
 
     def texts(self, batch: pa.RecordBatch) -> dict[str, list[str]]:
         wkb = WkbBatch.of(batch.column(batch.schema.get_field_index(GEOMETRY)))
         if len(np.unique(wkb.feature)) != len(wkb.feature):
             raise ExportError(f"{self._shown} cannot hold this layer: not all its features are points. Use GeoPackage.")
+        self._higher += int((wkb.runs.dimensions > 2).sum())
         place = np.full((len(batch), 2), np.nan)
         place[wkb.feature] = wkb.place
         return {name: self._column(batch, name, place[:, axis]) for axis, name in enumerate(self.names)}
@@ -105,6 +114,9 @@ class _Wkt:
         self.names = [name]
         self._read_from = read_from
         self._shown = shown
+
+    def notes(self) -> list[str]:
+        return []
 
     def texts(self, batch: pa.RecordBatch) -> dict[str, list[str]]:
         geometry = batch.column(batch.schema.get_field_index(GEOMETRY))

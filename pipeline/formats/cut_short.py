@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
 
@@ -18,10 +20,14 @@ from transforms.errors import SourceError
 _COUNTS_ARE_TRUE = {"ESRI Shapefile", "MapInfo File", "FlatGeobuf", "OpenFileGDB"}
 _DEEPEST_XML = 200
 _CHUNK_BYTES = 1 << 20
+_XML = (".gml", ".xml")
+_MEMBER_DEPTH = 2
 
 
 def declared_features(source: Source, gdal_name: str, layer: str | int) -> int | None:
     """How many features the file says it has, where its format says so and can be believed; else None."""
+    if source.path.suffix.lower() in _XML:
+        return _walk(source.path).get(str(layer))
     if source.driver not in _COUNTS_ARE_TRUE:
         return None
     if source.path.suffix.lower() == ".mif":
@@ -68,12 +74,31 @@ def _check_dxf(path: Path) -> None:
 
 
 def _check_xml(path: Path) -> None:
-    """Walk the whole document once: well-formed to its end, no entities of its own, not nested without bound."""
+    _walk(path)
+
+
+def _walk(path: Path) -> Counter[str]:
+    stat = path.stat()
+    return _members(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=8)
+def _members(path: Path, changed_ns: int, size: int) -> Counter[str]:
+    """Walk the whole document once: well-formed to its end, no entities of its own, not nested without bound.
+
+    Returns the number of features by the name of their element: GDAL stops without a word at one it cannot read.
+    """
     depth = 0
+    members: Counter[str] = Counter()
+    is_member = False
 
     def open_element(name: str, attributes: object) -> None:
-        nonlocal depth
+        nonlocal depth, is_member
         depth += 1
+        if depth == _MEMBER_DEPTH:
+            is_member = name.lower().endswith(("member", "members"))
+        elif depth == _MEMBER_DEPTH + 1 and is_member:
+            members[name.rpartition(":")[2]] += 1
         if depth > _DEEPEST_XML:
             raise SourceError(
                 f"{path} nests its elements more than {_DEEPEST_XML} deep, which no map does. Ask for the file again."
@@ -95,6 +120,7 @@ def _check_xml(path: Path) -> None:
             parser.ParseFile(stream)
         except expat.ExpatError as error:
             raise SourceError(f"{path} is not whole XML ({error}). Ask for the file again.") from None
+    return members
 
 
 def _mid_rows(source: Source) -> int | None:
@@ -102,4 +128,6 @@ def _mid_rows(source: Source) -> int | None:
     if not beside:
         return None
     with beside[0].open("rb") as stream:
-        return sum(1 for line in stream if line.strip())
+        lines = Counter(bool(line.strip()) for line in stream)
+    # A blank line may be a row whose one column is empty, or nothing.
+    return None if lines[False] else lines[True]

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
+from pipeline.formats import geometry_types as geometry_types  # pyogrio is taught the types it does not know
 from pipeline.formats.cut_short import declared_features, refuse_cut_short
 from pipeline.formats.dbf_widths import number_widths, remember_widths
 from pipeline.formats.drawn import LABEL_ANGLE, LABEL_TEXT, STYLE, drawn, label_columns

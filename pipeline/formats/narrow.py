@@ -27,6 +27,8 @@ _WIDEST_TEXT = 254
 _KINDS = {1: "points", 2: "lines", 3: "polygons", 4: "multipoints", 5: "lines", 6: "polygons"}
 _AS_LINEAR = {8: 2, 9: 2, 10: 3, 11: 5, 12: 6, 17: 3}
 _INT32 = 1 << 31
+_EXACT = 1 << 53
+_COLLECTION = 7
 
 
 @dataclass
@@ -40,15 +42,25 @@ class Measure:
     wide_integers: set[str] = field(default_factory=set)
     largest: dict[str, float] = field(default_factory=dict)
     is_windows_western: bool = True
+    empty_geometry: int = 0
+    null_numbers: int = 0
+    inexact_integers: int = 0
+    binary: set[str] = field(default_factory=set)
 
     def add(self, name: str, column: pa.Array) -> None:
         """Measure one more piece of the column ``name``."""
+        if name != GEOMETRY and not pa.types.is_string(column.type):
+            self.null_numbers += 0 if pa.types.is_date(column.type) else column.null_count
         if pa.types.is_string(column.type):
             self._add_text(name, column)
         elif pa.types.is_int64(column.type):
             extremes = pc.min_max(column).as_py().values()
             if any(value is not None and not -_INT32 <= value < _INT32 for value in extremes):
                 self.wide_integers.add(name)
+                exact = pc.and_(pc.greater_equal(column, -_EXACT), pc.less_equal(column, _EXACT))
+                self.inexact_integers += pc.sum(pc.invert(exact)).as_py() or 0
+        elif name != GEOMETRY and (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+            self.binary.add(name)
         elif pa.types.is_floating(column.type):
             largest = pc.max(pc.abs(column)).as_py() or 0.0
             is_finite = pc.all(pc.is_finite(column), min_count=0).as_py()
@@ -89,7 +101,9 @@ class Spool:
             for batch in batches:
                 for name, column in zip(schema.names, batch.columns, strict=True):
                     measure.add(name, column)
-                types.add(batch.column(schema.get_field_index(GEOMETRY)))
+                geometry = batch.column(schema.get_field_index(GEOMETRY))
+                types.add(geometry)
+                measure.empty_geometry += empty_geometries(geometry)
                 writer.write_batch(batch)
         return cls(path, schema, measure, types)
 
@@ -127,6 +141,22 @@ def refuse_kinds(spool: Spool, format_title: str, shown: Path) -> None:
             )
 
 
+def refuse_collections(spool: Spool, shown: Path) -> None:
+    """Refuse what MapInfo would take apart.
+
+    Raises
+    ------
+    ExportError
+        If the layer has geometry collections.
+    """
+    count = sum(count for code, count in spool.types.codes.items() if code >= 0 and code % 1000 == _COLLECTION)
+    if count:
+        raise ExportError(
+            f"{shown}: {count} features are geometry collections, which a MapInfo table would hold as several features "
+            "each. Export this layer to GeoPackage."
+        )
+
+
 def only_kind(spool: Spool, kind: str, *, with_nulls: bool) -> Iterator[pa.RecordBatch]:
     """The features of one kind, and those without geometry if asked."""
     at = spool.schema.get_field_index(GEOMETRY)
@@ -137,14 +167,26 @@ def only_kind(spool: Spool, kind: str, *, with_nulls: bool) -> Iterator[pa.Recor
             yield batch.filter(pa.array(wanted))
 
 
-def dimension_notes(spool: Spool, *, keeps_z: bool, keeps_curves: bool = False) -> list[str]:
-    """What the geometry loses: M, Z, curves."""
-    codes = spool.types.codes
-    z = sum(count for code, count in codes.items() if code >= 1000 and code // 1000 != 2)
-    m = sum(count for code, count in codes.items() if code >= 2000)
-    notes = [f"{spool.types.curves()} curves are written as lines of short segments." if not keeps_curves else ""]
-    notes += ["" if keeps_z else f"{z} features lose their heights (Z).", "" if keeps_z else f"{m} lose their M."]
-    return [note for note in notes if note and not note.startswith("0 ")]
+def geometry_notes(types: TypeCount, empty: int = 0, *, loses: str = "", levels: bool = False) -> list[str]:
+    """What becomes of geometries in a format that ``loses`` some of "z", "m", "curves".
+
+    ``empty`` counts the empty geometries of a format that cannot tell them from missing ones; ``levels`` says that
+    the format gives all geometries the same dimensions.
+    """
+    there = sum(count for code, count in types.codes.items() if code >= 0)
+    z = sum(count for code, count in types.codes.items() if code >= 1000 and code // 1000 != 2)
+    m = sum(count for code, count in types.codes.items() if code >= 2000)
+    counted = {
+        f"{types.curves()} curves are written as lines of short segments.": types.curves() * ("curves" in loses),
+        f"{z} features lose their heights (Z).": z * ("z" in loses.split()),
+        f"{m} features lose their measures (M).": m * ("m" in loses.split()),
+        f"{there - z} features without heights get heights (Z) of 0, as others have some.": (there - z)
+        * (levels and z > 0),
+        f"{there - m} features without measures get measures (M), as others have some.": (there - m)
+        * (levels and m > 0),
+        f"{empty} empty geometries become missing ones.": empty,
+    }
+    return [note for note, count in counted.items() if count]
 
 
 @dataclass(frozen=True)
@@ -169,11 +211,19 @@ class Fitting:
 
 
 def _without_empty(geometry: pa.Array) -> pa.Array:
+    return pc.if_else(pa.array(_is_drawn(geometry)), geometry, None)
+
+
+def _is_drawn(geometry: pa.Array) -> np.ndarray:
     wkb = WkbBatch.of(geometry)
     drawn = np.zeros(len(geometry), dtype=bool)
     drawn[wkb.feature] = True
-    drawn |= wkb.runs.trouble != 0
-    return pc.if_else(pa.array(drawn), geometry, None)
+    return drawn | (wkb.runs.trouble != 0)
+
+
+def empty_geometries(geometry: pa.Array) -> int:
+    """How many geometries are there but draw nothing."""
+    return int((~_is_drawn(geometry)).sum()) - geometry.null_count
 
 
 def fit_mapinfo(spool: Spool) -> Fitting:
@@ -182,8 +232,9 @@ def fit_mapinfo(spool: Spool) -> Fitting:
     fields = [_narrow_integer(each, measure) for each in spool.schema]
     notes = [
         f"{measure.null_text} missing texts are empty: MapInfo knows no NULL." if measure.null_text else "",
-        _cut_text(measure),
-        *dimension_notes(spool, keeps_z=False),
+        f"{measure.null_numbers} missing numbers are 0: MapInfo knows no NULL." if measure.null_numbers else "",
+        *_column_notes(measure),
+        *geometry_notes(spool.types, measure.empty_geometry, loses="z m curves"),
     ]
     return Fitting(pa.schema(fields), tuple(note for note in notes if note), keeps_empty=False)
 
@@ -205,8 +256,8 @@ def fit_shapefile(spool: Spool) -> Fitting:
         f"{measure.empty_text} empty texts become missing: a Shapefile cannot tell them apart."
         if measure.empty_text
         else "",
-        _cut_text(measure),
-        *dimension_notes(spool, keeps_z=True),
+        *_column_notes(measure),
+        *geometry_notes(spool.types, measure.empty_geometry, loses="curves", levels=True),
     ]
     return Fitting(pa.schema(fields), tuple(note for note in notes if note))
 
@@ -223,8 +274,14 @@ def _dbf_field(column: pa.Field, names: dict[str, str], measure: Measure) -> pa.
     return column.with_metadata(metadata or None).with_name(names[column.name])
 
 
-def _cut_text(measure: Measure) -> str:
-    return f"{measure.too_long} texts are cut to {_WIDEST_TEXT} bytes." if measure.too_long else ""
+def _column_notes(measure: Measure) -> list[str]:
+    """What both a Shapefile and MapInfo do to columns that are too wide or of no type they know."""
+    counted = {
+        f"{measure.too_long} texts are cut to {_WIDEST_TEXT} bytes.": measure.too_long,
+        f"{measure.inexact_integers} whole numbers beyond 15 digits lose their last ones.": measure.inexact_integers,
+        f"Columns of bytes are written as hexadecimal text: {', '.join(sorted(measure.binary))}.": len(measure.binary),
+    }
+    return [note for note, count in counted.items() if count]
 
 
 def short_names(names: list[str], limit: int = 10) -> dict[str, str]:

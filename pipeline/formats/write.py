@@ -14,7 +14,19 @@ import pyarrow as pa
 import pyogrio
 import pyogrio.raw
 
-from pipeline.formats.narrow import WIDTH, Spool, fit_mapinfo, fit_shapefile, only_kind, refuse_kinds, shape_type
+from pipeline.formats.geometry_types import declared_type
+from pipeline.formats.narrow import (
+    WIDTH,
+    Spool,
+    empty_geometries,
+    fit_mapinfo,
+    fit_shapefile,
+    geometry_notes,
+    only_kind,
+    refuse_collections,
+    refuse_kinds,
+    shape_type,
+)
 from pipeline.formats.stream import GEOMETRY, feature_id_column, origin_of
 from pipeline.geometry.wkb_types import TypeCount
 from transforms.errors import ExportError, PostPaiError
@@ -62,10 +74,12 @@ class Passage:
     GDAL takes batches through a C interface that would turn an exception of ours into a number.
     """
 
-    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], *, counts_empty: bool = False) -> None:
+        self.counts_empty = counts_empty
         self.schema = _without_widths_of_floats(schema)
         self.features = 0
         self.types = TypeCount()
+        self.empty = 0
         self.error: BaseException | None = None
         self._batches = batches
 
@@ -73,7 +87,9 @@ class Passage:
         try:
             for batch in self._batches:
                 self.features += len(batch)
-                self.types.add(batch.column(self.schema.get_field_index(GEOMETRY)))
+                geometry = batch.column(self.schema.get_field_index(GEOMETRY))
+                self.types.add(geometry)
+                self.empty += empty_geometries(geometry) if self.counts_empty else 0
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
         except (Exception, KeyboardInterrupt) as error:
             self.error = error
@@ -109,10 +125,20 @@ def write_gdal(path: Path, passage: Passage, *, crs: str, layer: str, shown: Pat
             spool = Spool.of(Path(folder) / "spool.arrow", passage.schema, iter(passage))
             return _NARROW[suffix](path, spool, crs, layer, shown)
     options = _kept_names(TARGETS[suffix], passage.schema)
+    passage.counts_empty = suffix == ".gml"
     notes = _write(path, passage, crs, layer, shown, options)
+    if suffix == ".gml":
+        _refuse_some_heights(passage.types, shown)
     if suffix == ".gpkg":
         _declare_geometry_type(path, passage.types)
-    return notes
+    return [*geometry_notes(passage.types, passage.empty, loses=_LOST.get(suffix, "")), *notes]
+
+
+def _refuse_some_heights(types: TypeCount, shown: Path) -> None:
+    """GML says once how many numbers a place has: what is written otherwise cannot be read."""
+    high = [code // 1000 in (1, 3) for code in types.codes if code >= 0]
+    if any(high) and not all(high):
+        raise ExportError(f"{shown}: only some features have heights (Z), which GML cannot hold. Use GeoPackage.")
 
 
 def _write(path: Path, passage: Passage, crs: str, layer: str, shown: Path, options: dict[str, str]) -> list[str]:
@@ -138,6 +164,7 @@ def _write(path: Path, passage: Passage, crs: str, layer: str, shown: Path, opti
 
 
 def _write_mapinfo(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
+    refuse_collections(spool, shown)
     fitting = fit_mapinfo(spool)
     encoding = {"ENCODING": "CP1252" if spool.measure.is_windows_western else "UTF-8"}
     passage = Passage(fitting.schema, fitting.fit(spool.batches()))
@@ -184,7 +211,17 @@ def _write_geodatabase(path: Path, spool: Spool, crs: str, layer: str, shown: Pa
     kind = next(iter(kinds), "points")
     geometry_type = _GEODATABASE_TYPES[kind] + (" Z" if "Z" in shape_type(spool, kind) else "")
     passage = Passage(spool.schema, spool.batches())
-    return _write(path, passage, crs, layer, shown, {"GEOMETRY_TYPE": geometry_type})
+    notes = geometry_notes(spool.types, spool.measure.empty_geometry, levels=True)
+    return [*notes, *_write(path, passage, crs, layer, shown, {"GEOMETRY_TYPE": geometry_type})]
+
+
+def _write_flatgeobuf(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
+    """FlatGeobuf keeps the Z and M that its header announces, and no others."""
+    passage = Passage(spool.schema, spool.batches())
+    notes = geometry_notes(spool.types, spool.measure.empty_geometry, levels=True)
+    dates = [each.name for each in spool.schema if pa.types.is_date(each.type)]
+    notes += [f"Dates get a time of 0:00, as FlatGeobuf has no other: {', '.join(dates)}."] if dates else []
+    return [*notes, *_write(path, passage, crs, layer, shown, {"GEOMETRY_TYPE": declared_type(spool.types)})]
 
 
 _GEODATABASE_TYPES = {
@@ -193,11 +230,15 @@ _GEODATABASE_TYPES = {
     "lines": "MultiLineString",
     "polygons": "MultiPolygon",
 }
+_LOST = {".geojson": "m curves", ".gml": "m"}
+"""What formats that are written without a look ahead cannot hold."""
+
 _NARROW: dict[str, Callable[[Path, Spool, str, str, Path], list[str]]] = {
     ".shp": _write_shapefile,
     ".tab": _write_mapinfo,
     ".mif": _write_mapinfo,
     ".gdb": _write_geodatabase,
+    ".fgb": _write_flatgeobuf,
 }
 
 
