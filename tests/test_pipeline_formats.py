@@ -574,5 +574,5 @@ def test_a_gml_with_a_geometry_that_cannot_be_read_is_refused_and_not_cut_off_th
     text = path.read_text(encoding="utf-8")
     at = text.rindex("<gml:posList>") + len("<gml:posList>")
     path.write_text(text[:at] + "358000 161000 7" + text[text.index("</gml:posList>", at) :], encoding="utf-8")
-    with pytest.raises(SourceError, match="says it holds 3 features but [0-2] can be read"):
+    with pytest.raises(SourceError, match=r"says it holds 3 features but [0-2] can be read"):
         read(path)
