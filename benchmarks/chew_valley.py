@@ -1,16 +1,26 @@
-"""The whole job on a borough with known truth, beside what people do today.
+"""The whole job on boroughs with known truth, beside what people do today.
 
-    python benchmarks/chew_valley.py [WORLD]
+    python benchmarks/chew_valley.py [WORLD ...] [--keep FOLDER] [--again]
 
-Builds a migration folder for the world (default ``../shared/data/chew_valley``) in a temporary folder, runs every stage
-up to the verdicts, and only then opens the truth to print, for each layer and in total: the RMS error, the share of
-features out by more than 1 m, the share settled without a person, their RMS and median error, and the share of them
-that is wrong by more than 1 m - beside doing nothing, one affine, and a triangulation of all control that moves
-vertices only.
+A world is a folder with ``control/``, ``base/``, ``layers/`` and ``truth/``: ``../shared/data/chew_valley`` (the
+default) or one that ``tests/borough.py`` made, of any seed and kind. A migration folder is built for each, every stage
+runs up to the verdicts, and only then the truth is opened. With ``--keep`` the migration folders stay there and are
+used again by the next run; with ``--again`` only the verdicts are made anew.
+
+Three figures are printed for each layer and for all of them:
+
+- wrong: of the features settled without a person, those over 1 m (Hausdorff) from their truth; 0.1 % at most is wanted;
+- known: of the features whose place can be known, those settled; 90 % at least is wanted;
+- needed: of the features sent to an officer, those whose place cannot be known or whose proposal is wrong; half at
+  least is wanted;
+
+then the same by class of truth, the errors beside doing nothing, one affine and a triangulation of all control that
+moves vertices only, and the calibration of the predicted chance of being wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -62,55 +72,109 @@ layers:
 """
 
 Move = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Score:
-    """Errors ``(n,)`` in metres against truth (NaN without a geometry), and which features were settled."""
+class Outcome:
+    """How ``n`` features came out against their truth.
 
-    error_m: NDArray[np.float64]
+    ``error_m`` is the proposal's distance from it (NaN without a geometry), ``kind`` the class of truth, ``chance``
+    the predicted chance of being wrong and ``limited`` whether that chance alone decides on the feature.
+    """
+
+    layer: NDArray[np.str_]
+    error_m: Numbers
     settled: NDArray[np.bool_]
+    kind: NDArray[np.str_]
+    chance: Numbers
+    limited: NDArray[np.bool_]
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        return np.asarray(self.error_m > WRONG_M)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.asarray(self.kind != "cannot_be_known")
+
+    def where(self, rows: NDArray[np.bool_]) -> Outcome:
+        return Outcome(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    @classmethod
+    def together(cls, outcomes: list[Outcome]) -> Outcome:
+        return cls(*(np.concatenate([getattr(one, name) for one in outcomes]) for name in cls.__dataclass_fields__))
 
     def line(self, name: str) -> str:
-        """One line of the table."""
-        wrong = self.settled & (self.error_m > WRONG_M)
-        known = np.isfinite(self.error_m)
+        """One line of the table of the three figures."""
+        wrong, review = self.settled & self.wrong, ~self.settled
+        needed = review & (self.wrong | ~self.known)
         return (
-            f"{name:42s}{len(self.error_m):7d}{rms(self.error_m[known]):9.2f} m"
-            f"{np.mean(self.error_m[known] > WRONG_M):10.1%}{self.settled.mean():10.1%}"
-            f"{rms(self.error_m[known & self.settled]):9.2f} m{np.median(self.error_m[known & self.settled]):9.2f} m"
-            f"{wrong.sum() / max(self.settled.sum(), 1):10.2%}{wrong.sum():6d}"
+            f"{name:28s}{len(self.settled):7d}{share(self.settled):10.1%}{int(wrong.sum()):7d}"
+            f"{wrong.sum() / max(self.settled.sum(), 1):8.2%}{share(self.settled[self.known]):10.1%}"
+            f"{int(review.sum()):8d}{needed.sum() / max(review.sum(), 1):9.1%}"
         )
 
 
-def rms(error_m: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(error_m**2))) if len(error_m) else float("nan")
+HEADER = f"{'':28s}{'rows':>7s}{'settled':>10s}{'wrong':>15s}{'known':>10s}{'review':>8s}{'needed':>9s}"
 
 
-def main(world: Path) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        migration = build_migration(world, Path(folder))
-        run_stages(migration)
-        print(f"\n{'':42s}{'rows':>7s}{'RMS':>11s}{'over 1 m':>10s}{'settled':>10s}", end="")
-        print(f"{'their RMS':>11s}{'median':>11s}{'wrong':>10s}")
-        names = [layer.name for layer in migration.settings.layers]
-        scores = {name: score_layer(migration, world, name) for name in names}
-        for name in names:
-            print(scores[name]["Post-PAI"].line(name))
-        print()
-        for method in scores[names[0]]:
-            print(together([scores[name][method] for name in names]).line(f"all layers, {method}"))
+def share(mask: NDArray[np.bool_]) -> float:
+    return float(mask.mean()) if len(mask) else float("nan")
+
+
+def main() -> None:
+    options = arguments()
+    outcomes = {}
+    for world in options.worlds:
+        with tempfile.TemporaryDirectory() as folder:
+            place = options.keep / world.name if options.keep else Path(folder)
+            print(f"\n== {world.name}", flush=True)
+            outcomes[world.name] = measure_world(world.resolve(), place, options.again)
+    print(f"\n{HEADER}")
+    for name, outcome in outcomes.items():
+        print(outcome.line(name))
+    everything = Outcome.together(list(outcomes.values()))
+    print(everything.line("all worlds"))
+    print_calibration(everything)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Three figures on worlds with known truth.")
+    parser.add_argument("worlds", nargs="*", type=Path, default=[WORLD])
+    parser.add_argument("--keep", type=Path, help="where the migration folders stay")
+    parser.add_argument("--again", action="store_true", help="make only the verdicts anew")
+    return parser.parse_args()
+
+
+def measure_world(world: Path, folder: Path, again: bool) -> Outcome:
+    migration = build_migration(world, folder)
+    run_stages(migration, again)
+    names = [layer.name for layer in migration.settings.layers]
+    outcome = Outcome.together([outcome_of(migration, world, name) for name in names])
+    print(HEADER)
+    for name in names:
+        print(outcome.where(outcome.layer == name).line(name))
+    for kind in ("should_move", "must_not_move", "cannot_be_known"):
+        print(outcome.where(outcome.kind == kind).line(kind))
+    print(outcome.line("all"))
+    print_errors(migration, world, names, outcome)
+    return outcome
 
 
 def build_migration(world: Path, folder: Path) -> Any:
     from pipeline.storage import Migration
 
-    (folder / "sources").symlink_to(world, target_is_directory=True)
-    (folder / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
+    if not (folder / "migration.yaml").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sources").symlink_to(world, target_is_directory=True)
+        is_chew_valley = (world / "world.json").exists()
+        settings = MIGRATION if is_chew_valley else (ROOT / "data/demo/migration.yaml").read_text(encoding="utf-8")
+        (folder / "migration.yaml").write_text(settings, encoding="utf-8")
     return Migration.open(folder)
 
 
-def run_stages(migration: Any) -> None:
+def run_stages(migration: Any, again: bool = False) -> None:
     from pipeline.control import check_control
     from pipeline.fit import fit_field
     from pipeline.quality import judge_layer
@@ -118,53 +182,99 @@ def run_stages(migration: Any) -> None:
     from pipeline.sources import stage_layer
 
     names = [layer.name for layer in migration.settings.layers]
-    timed("control", lambda: check_control(migration))
-    timed("fit", lambda: fit_field(migration))
-    for stage, of_layer in (("sources", stage_layer), ("shift", shift_layer), ("quality", judge_layer)):
+    if not migration.field_file.exists():
+        timed("control", lambda: check_control(migration))
+        timed("fit", lambda: fit_field(migration))
+        again = False
+    stages = (("sources", stage_layer), ("shift", shift_layer), ("quality", judge_layer))
+    for stage, of_layer in stages[2:] if again else stages:
         timed(stage, lambda of_layer=of_layer: [of_layer(migration, name) for name in names])
 
 
 def timed(stage: str, work: Callable[[], object]) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     work()
-    print(f"{stage:12s}{time.perf_counter() - began:7.1f} s", flush=True)
+    print(f"{stage:12s}{time.process_time() - began:7.1f} s of processor time", flush=True)
 
 
-def score_layer(migration: Any, world: Path, name: str) -> dict[str, Score]:
+def outcome_of(migration: Any, world: Path, name: str) -> Outcome:
+    from qa.triage import is_limited
+
+    quality = pq.read_table(migration.quality(name))
+    verdict = np.array(quality["verdict"].to_pylist(), dtype=str)
+    truth, kind = read_truth(world, name, len(verdict))
+    error_m = errors_m(proposals(migration, name), truth)
+    chance = quality["wrong_chance_ratio"].to_numpy()
+    limited = is_limited(quality["reasons"].to_pylist(), verdict)
+    return Outcome(np.full(len(verdict), name), error_m, verdict != "review", kind, chance, limited)
+
+
+def proposals(migration: Any, name: str) -> NDArray[np.object_]:
     from pipeline.geometry.linear_copy import linear_copy
 
-    old, _ = linear_copy(pq.read_table(migration.staged(name))["pai_geometry"].to_pylist())
-    new, _ = linear_copy(pq.read_table(migration.shifted(name))["pai_geometry"].to_pylist())
-    verdict = np.array(pq.read_table(migration.quality(name))["verdict"].to_pylist(), dtype=str)
-    truth = read_truth(world, name, len(old))
-    everything = np.ones(len(old), dtype=bool)
-    return {
-        "Post-PAI": Score(errors_m(new, truth), verdict != "review"),
-        "do nothing": Score(errors_m(old, truth), everything),
-        "one affine": Score(errors_m(moved(old, affine(migration)), truth), everything),
-        "triangulation, vertices only": Score(errors_m(moved(old, triangulation(migration)), truth), everything),
-    }
+    return linear_copy(pq.read_table(migration.shifted(name))["pai_geometry"].to_pylist())[0]
 
 
-def together(scores: list[Score]) -> Score:
-    return Score(np.concatenate([s.error_m for s in scores]), np.concatenate([s.settled for s in scores]))
-
-
-def read_truth(world: Path, name: str, count: int) -> NDArray[np.object_]:
-    meta, table = pyogrio.read_arrow(world / "truth" / "truth.gpkg", layer=name)
+def read_truth(world: Path, name: str, count: int) -> tuple[NDArray[np.object_], NDArray[np.str_]]:
+    file = world / "truth" / "truth.gpkg"
+    meta, table = pyogrio.read_arrow(file, layer=name)
     geometries = shapely.from_wkb(table[meta["geometry_name"] or "wkb_geometry"].to_numpy(zero_copy_only=False))
-    truth = np.full(count, None, dtype=object)
+    truth, kind = np.full(count, None, dtype=object), np.full(count, "cannot_be_known", dtype="<U16")
     truth[table["row"].to_numpy()] = shapely.force_2d(geometries)
-    return truth
+    kind[table["row"].to_numpy()] = table["class"].to_pylist()
+    return truth, kind
 
 
-def errors_m(geometries: NDArray[np.object_], truth: NDArray[np.object_]) -> NDArray[np.float64]:
+def errors_m(geometries: NDArray[np.object_], truth: NDArray[np.object_]) -> Numbers:
     """Hausdorff distance from the truth, with edges looked at between their vertices too."""
     points = shapely.get_dimensions(geometries) <= 0
     error = np.full(len(geometries), np.nan)
     error[points] = shapely.distance(geometries[points], truth[points])
     error[~points] = shapely.hausdorff_distance(geometries[~points], truth[~points], densify=DENSIFY)
     return error
+
+
+def print_errors(migration: Any, world: Path, names: list[str], outcome: Outcome) -> None:
+    """RMS error and the share over 1 m of every feature, whatever its verdict, by each method."""
+    methods = {
+        "do nothing": lambda old: old,
+        "one affine": affine(migration),
+        "triangulation": triangulation(migration),
+    }
+    truth = [read_truth(world, name, np.sum(outcome.layer == name))[0] for name in names]
+    print(f"{'all features, settled or not':40s}{'RMS':>9s}{'over 1 m':>10s}")
+    for method, move in methods.items():
+        print_error(
+            method,
+            np.concatenate([errors_m(moved(staged(migration, n), move), t) for n, t in zip(names, truth, strict=True)]),
+        )
+    print_error("Post-PAI, every proposal", outcome.error_m)
+    print_error("Post-PAI, what it settled", outcome.error_m[outcome.settled])
+
+
+def print_error(method: str, error_m: Numbers) -> None:
+    error_m = error_m[np.isfinite(error_m)]
+    print(f"{method:40s}{np.sqrt(np.mean(error_m**2)):7.2f} m{np.mean(error_m > WRONG_M):10.2%}")
+
+
+def print_calibration(outcome: Outcome) -> None:
+    """Predicted chance against share wrong, where the chance alone decides, and what each limit would give."""
+    from qa.risk import calibration, limit_for
+
+    rows = outcome.limited & np.isfinite(outcome.error_m)
+    chance, wrong = outcome.chance[rows], outcome.wrong[rows]
+    print(f"\n{'chance of being wrong':>24s}{'features':>10s}{'predicted':>11s}{'observed':>10s}")
+    for one in calibration(chance, wrong):
+        print(f"{one.low:12.4f} - {one.high:9.4f}{one.features:10d}{one.predicted:11.4f}{one.observed:10.4f}")
+    print(f"\n{'acceptable':>12s}{'limit':>10s}")
+    for acceptable in (0.0005, 0.001, 0.002, 0.005):
+        print(f"{acceptable:12.4f}{limit_for(acceptable, chance, wrong):10.4f}")
+
+
+def staged(migration: Any, name: str) -> NDArray[np.object_]:
+    from pipeline.geometry.linear_copy import linear_copy
+
+    return linear_copy(pq.read_table(migration.staged(name))["pai_geometry"].to_pylist())[0]
 
 
 def moved(geometries: NDArray[np.object_], move: Move) -> NDArray[np.object_]:
@@ -177,7 +287,7 @@ def moved(geometries: NDArray[np.object_], move: Move) -> NDArray[np.object_]:
     return result
 
 
-def raw_control(migration: Any) -> NDArray[np.float64]:
+def raw_control(migration: Any) -> Numbers:
     table = pq.read_table(migration.control_table)
     columns = ("old_easting", "old_northing", "new_easting", "new_northing")
     places = np.stack([table[column].to_numpy(zero_copy_only=False) for column in columns], axis=1).astype(float)
@@ -200,4 +310,4 @@ def triangulation(migration: Any) -> Move:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else WORLD)
+    main()

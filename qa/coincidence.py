@@ -20,8 +20,12 @@ CLASS_BOUNDS_M = np.array([0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.
 """Bounds of the distance classes, from the rounding of the files to well beyond any shift."""
 
 CLASSES = len(CLASS_BOUNDS_M) + 1
-CELLS = CLASSES * CLASSES
+OUTER_CLASSES = 2 * CLASSES
+"""Classes of the second distance: each once for features outside buildings and once for points inside one."""
+
+CELLS = CLASSES * OUTER_CLASSES
 MOST_VERTICES = 64
+_ROW_WEIGHT = 20.0
 
 
 @dataclass(frozen=True)
@@ -99,15 +103,32 @@ def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDA
     return np.stack([vertices.quantile(distance, 0.5), vertices.quantile(distance, 0.8)], axis=1)
 
 
-def distance_class(distances_m: NDArray[np.float64]) -> NDArray[np.int_]:
-    """One number ``(n,)`` for the pair of classes that ``(n, 2)`` distances fall in; NaN counts as far."""
+def distance_class(distances_m: NDArray[np.float64], in_building: NDArray[np.bool_]) -> NDArray[np.int_]:
+    """One number ``(n,)`` for the pair of classes that ``(n, 2)`` distances fall in; NaN counts as far.
+
+    ``in_building`` ``(n,)`` tells points in a building from those beside one: an address point is drawn into its
+    building, and one that was misplaced hardly ever lies in another.
+    """
     each = np.searchsorted(CLASS_BOUNDS_M, np.nan_to_num(distances_m, nan=np.inf))
-    return np.asarray(each[:, 0] * CLASSES + each[:, 1])
+    return np.asarray(each[:, 0] * OUTER_CLASSES + each[:, 1] + CLASSES * in_building)
+
+
+def inside_of_class(cell: NDArray[np.int_]) -> NDArray[np.int_]:
+    """1 for the classes of points in a building, 0 for all others, ``(n,)``."""
+    return np.asarray(cell % OUTER_CLASSES >= CLASSES).astype(int)
+
+
+def is_in_building(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.bool_]:
+    """Whether points lie in a building of ``edition``, ``(n,)``; never for lines and areas."""
+    inside = np.zeros(vertices.count, dtype=bool)
+    if are_points:
+        inside[vertices.feature[edition.area_at(vertices.points) >= 0]] = True
+    return inside
 
 
 def product_of_margins(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """The shares ``(CELLS,)`` that counts would have if their two distances had nothing to do with one another."""
-    table = counts.reshape(CLASSES, CLASSES) / counts.sum()
+    table = counts.reshape(CLASSES, OUTER_CLASSES) / counts.sum()
     return np.asarray(np.outer(table.sum(axis=1), table.sum(axis=0)).ravel())
 
 
@@ -117,15 +138,25 @@ def smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.89 * counts / max(counts.sum(), 1.0) + 0.1 * margins + 0.01 / CELLS)
 
 
+def smoothed_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares ``(2, CELLS)`` from counts of each row; a row with few of them takes the rest from both together."""
+    both = smoothed(counts.sum(axis=0))
+    weight = (counts.sum(axis=1) / (counts.sum(axis=1) + _ROW_WEIGHT))[:, None]
+    return np.asarray(weight * np.stack([smoothed(row) for row in counts]) + (1.0 - weight) * both)
+
+
 def traced_shares(anywhere: NDArray[np.float64], are_points: bool) -> NDArray[np.float64]:
     """The shares ``(CELLS,)`` of features traced along lines, by hands of three degrees of care.
 
     Half-normal distances with 0.01, 0.05 and 0.2 m; a point's distance to a building's centre is as ``anywhere``.
     """
     if are_points:
-        centre = anywhere.reshape(CLASSES, CLASSES).sum(axis=0)
+        centre = anywhere.reshape(CLASSES, OUTER_CLASSES).sum(axis=0)
         return np.asarray(np.outer(np.mean([_half_normal(sd) for sd in (0.01, 0.05, 0.2)], axis=0), centre).ravel())
-    tables = [np.outer(_half_normal(0.7 * sd), _half_normal(1.3 * sd)) for sd in (0.01, 0.05, 0.2)]
+    none = np.zeros(CLASSES)
+    tables = [
+        np.outer(_half_normal(0.7 * sd), np.append(_half_normal(1.3 * sd), none)) for sd in (0.01, 0.05, 0.2)
+    ]
     return np.asarray(np.mean(tables, axis=0).ravel())
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.coincidence import CELLS, product_of_margins
+from qa.coincidence import CELLS, inside_of_class, product_of_margins
 
 OLD, NEW, NEITHER = 0, 1, 2
 
@@ -29,7 +29,7 @@ neither date nor method; kept apart from the other undated ones, which may diffe
 _ROUNDS = 12
 _MARGIN_WEIGHT = 10.0
 _START_WEIGHT = 10.0
-_LEAST_CHANCE = 1e-4
+_LEAST_CHANCE = 1e-6
 
 _DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0], [2.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
@@ -79,11 +79,25 @@ class Signs:
 
 @dataclass(frozen=True)
 class Expected:
-    """Shares of the distance classes before anything is learned, each ``(cells,)`` with sum 1."""
+    """Shares of the distance classes before anything is learned.
+
+    Parameters
+    ----------
+    right_map
+        ``(cells,)`` on the map a feature was drawn on.
+    wrong_map
+        ``(2, cells)`` on the other map, for features that lie outside and inside a building on the right one: what
+        lies in a building there often lies in one here too.
+    anywhere
+        ``(cells,)`` of a misplaced feature on one map.
+    anywhere_again
+        ``(2, cells)`` of a misplaced feature on the other map, by whether it lies in a building on the first.
+    """
 
     right_map: NDArray[np.float64]
     wrong_map: NDArray[np.float64]
     anywhere: NDArray[np.float64]
+    anywhere_again: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -144,14 +158,20 @@ def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> ND
 def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected) -> NDArray[np.float64]:
     apart = signs.is_told_apart
     old, new = chances[:, OLD] * apart, chances[:, NEW] * apart
-    right = _Counts(expected.right_map, signs, chances[:, OLD], new)
-    wrong = _Counts(expected.wrong_map, signs, new, old)
     before, after = signs.on_before, signs.on_after
-    anywhere = np.log(np.maximum(expected.anywhere, _LEAST_CHANCE))
+    inside_before, inside_after = inside_of_class(before), inside_of_class(after)
+    right = _Counts(expected.right_map, signs, chances[:, OLD], new)
     on_right_before, on_right_after = right.log_share_before(), right.log_share_after()
-    if_old = on_right_before + np.where(apart, wrong.log_share_after(), 0.0)
-    if_new = np.where(apart, on_right_after + wrong.log_share_before(), on_right_before)
-    if_neither = anywhere[before] + np.where(apart, anywhere[after], 0.0)
+    on_wrong_before, on_wrong_after = np.zeros(len(signs)), np.zeros(len(signs))
+    for inside, share in enumerate(expected.wrong_map):
+        wrong = _Counts(share, signs, new * (inside_after == inside), old * (inside_before == inside))
+        on_wrong_before = np.where(inside_after == inside, wrong.log_share_before(), on_wrong_before)
+        on_wrong_after = np.where(inside_before == inside, wrong.log_share_after(), on_wrong_after)
+    anywhere = np.log(np.maximum(expected.anywhere, _LEAST_CHANCE))
+    anywhere_again = np.log(np.maximum(expected.anywhere_again, _LEAST_CHANCE))
+    if_old = on_right_before + np.where(apart, on_wrong_after, 0.0)
+    if_new = np.where(apart, on_right_after + on_wrong_before, on_right_before)
+    if_neither = anywhere[before] + np.where(apart, anywhere_again[inside_before, after], 0.0)
     return np.column_stack([if_old, if_new, if_neither])
 
 

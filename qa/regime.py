@@ -14,8 +14,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from qa.base_maps import BaseMaps, Geometries
-from qa.coincidence import CELLS, Vertices, coincidence_m, distance_class, smoothed, traced_shares
+from qa.base_maps import BaseMaps, Edition, Geometries
+from qa.coincidence import (
+    CELLS,
+    Vertices,
+    coincidence_m,
+    distance_class,
+    inside_of_class,
+    is_in_building,
+    smoothed,
+    smoothed_rows,
+    traced_shares,
+)
 from qa.limits import Limits
 from qa.origin import (
     DATED_AFTER,
@@ -277,9 +287,17 @@ def _origins(
 ) -> Origins:
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
-    classes = distance_class(before_m), distance_class(after_m)
+    inside_before, inside_after = _in_buildings(layer, vertices)
+    classes = distance_class(before_m, inside_before), distance_class(after_m, inside_after)
     signs = Signs(*classes, is_told_apart, layer.dated, method[1:], layer.ground_ratio)
     return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, shift_m))
+
+
+def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    if layer.base is None:
+        return np.zeros(vertices.count, dtype=bool), np.zeros(vertices.count, dtype=bool)
+    before, after = layer.base.before, layer.base.after
+    return is_in_building(vertices, before, layer.are_points), is_in_building(vertices, after, layer.are_points)
 
 
 def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
@@ -287,15 +305,24 @@ def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArra
     random = np.random.default_rng(0)
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
-    anywhere, wrong = np.zeros(CELLS), np.zeros(CELLS)
+    drawn = inside_of_class(_classes(vertices, base.before, layer.are_points))
+    anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):
-        far = random.uniform(*_MISPLACED_BY_M, vertices.count)
-        for length, cells in ((far, anywhere), (typical, wrong)):
-            displaced = vertices.displaced(length[:, None] * _directions(random, vertices.count))
-            seen = distance_class(coincidence_m(displaced, base.before, layer.are_points))
-            cells += np.bincount(seen, minlength=CELLS)
-    anywhere, wrong = smoothed(anywhere), smoothed(wrong)
-    return Expected(0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere, wrong, anywhere)
+        far, near = random.uniform(*_MISPLACED_BY_M, vertices.count), typical[:, None]
+        misplaced = vertices.displaced(far[:, None] * _directions(random, vertices.count))
+        seen = _classes(misplaced, base.before, layer.are_points)
+        anywhere += np.bincount(seen, minlength=CELLS)
+        for start, inside, cells in ((misplaced, inside_of_class(seen), again), (vertices, drawn, wrong)):
+            displaced = start.displaced(near * _directions(random, vertices.count))
+            np.add.at(cells, (inside, _classes(displaced, base.before, layer.are_points)), 1.0)
+    anywhere = smoothed(anywhere)
+    right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
+    return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
+
+
+def _classes(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.int_]:
+    inside = is_in_building(vertices, edition, are_points)
+    return distance_class(coincidence_m(vertices, edition, are_points), inside)
 
 
 def _directions(random: np.random.Generator, count: int) -> Points:

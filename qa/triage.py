@@ -5,6 +5,7 @@ The worst thing that can happen is a wrong feature accepted; a tie goes to the o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,6 +156,21 @@ def triage(
     weight = np.where(is_doubtful, np.maximum(chance, limits.wrong_chance_ratio), chance)
     risk = weight * np.nan_to_num(would_be_out_m, nan=limits.shift_m)
     return Verdicts(verdict, _reasons(findings, regime_reasons), chance, risk)
+
+
+_LIMITED = frozenset({"origin_doubtful", "position_uncertain"})
+
+
+def is_limited(reasons: Sequence[Sequence[str]], verdict: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Whether the chance of being wrong alone decides on features, ``(n,)``: settled, or nothing else is against them.
+
+    Parameters
+    ----------
+    reasons, verdict
+        The verdicts as ``triage`` gives them.
+    """
+    grounds = frozenset(REASONS) - (frozenset(regimes.REASONS) - {"origin_unknown"}) - _LIMITED - REMARKS
+    return np.array([word != REVIEW or grounds.isdisjoint(codes) for codes, word in zip(reasons, verdict, strict=True)])
 
 
 def _reasons(findings: dict[str, NDArray[np.bool_]], regime_reasons: list[list[str]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Makes the demo borough: ``python tests/borough.py OUTDIR [--seed N] [--truth DIR]``.
+"""Makes the demo borough: ``python tests/borough.py OUTDIR [--seed N] [--kind NAME] [--truth DIR]``.
 
 OUTDIR receives the deliveries a council would hold (``control/``, ``base/``, ``layers/``); the truth behind them
 goes only where ``--truth`` says. The same seed gives the same borough.
@@ -28,6 +28,7 @@ import shapely
 from borough_base import base_maps
 from borough_control import Link, line_numbers, make_links, write_link_files
 from borough_ground import Ground, make_ground
+from borough_kind import KINDS, Kind
 from borough_layers import Council, Feature
 from borough_shift import Shift
 from pyogrio.raw import write as write_vector
@@ -56,16 +57,16 @@ class Borough:
     layers: dict[str, list[Feature]]
 
 
-def make_borough(seed: int = SEED) -> Borough:
-    """Make a borough; equal seeds make equal boroughs."""
+def make_borough(seed: int = SEED, kind: Kind = KINDS["plain"]) -> Borough:
+    """Make a borough; equal seeds and kinds make equal boroughs."""
     dice = [np.random.default_rng([seed, part]) for part in range(5)]
-    shift, ground = Shift.make(dice[0]), make_ground(dice[1])
-    council = Council(ground, shift, dice[4])
+    shift, ground = Shift.make(dice[0], kind), make_ground(dice[1])
+    council = Council(ground, shift, dice[4], kind)
     return Borough(
         shift,
         ground,
-        make_links(ground, shift, dice[2]),
-        base_maps(Council(ground, shift, dice[3])),
+        make_links(ground, shift, dice[2], kind),
+        base_maps(Council(ground, shift, dice[3], kind)),
         {name: getattr(borough_layers, name)(council) for name in LAYERS},
     )
 
@@ -97,7 +98,8 @@ def write_truth(borough: Borough, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, features in borough.layers.items():
         truth = [
-            Feature(feature.truth, None, "", {"row": row, "fate": feature.fate}) for row, feature in enumerate(features)
+            Feature(feature.truth, None, "", {"row": row, "class": feature.fate, "subclass": feature.subclass})
+            for row, feature in enumerate(features)
         ]
         _write(folder / "truth.gpkg", truth, layer=name, promote="Unknown")
     edges = [
@@ -180,9 +182,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the demo borough.")
     parser.add_argument("outdir", type=Path, help="where the deliveries go; it is emptied first")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--kind", choices=sorted(KINDS), default="plain", help="what kind of borough")
     parser.add_argument("--truth", type=Path, help="where the truth goes; without it none is written")
     options = parser.parse_args()
-    borough = make_borough(options.seed)
+    borough = make_borough(options.seed, KINDS[options.kind])
     for name in ("control", "base", "layers"):
         shutil.rmtree(options.outdir / name, ignore_errors=True)
     write_sources(borough, options.outdir)

@@ -58,9 +58,9 @@ def _old_building(council: Council, shape: Polygon) -> Polygon:
     """A building was drawn whole, on one sheet; in the resurveyed town each has an error of its own."""
     middle = np.array(shape.centroid.coords)
     moved = -council.shift(middle)
-    if TOWN.intersects(shape.centroid):
+    if TOWN.centroid.distance(shape.centroid) < council.kind.resurveyed_radius_m:
         angle = council.rng.uniform(0, 2 * np.pi)
-        moved = moved + council.rng.uniform(0.3, 1.0) * np.array([[np.cos(angle), np.sin(angle)]])
+        moved = moved + council.rng.uniform(*council.kind.building_shift_m) * np.array([[np.cos(angle), np.sin(angle)]])
     return shapely.transform(shape, lambda places: np.round(places + moved, 2))
 
 

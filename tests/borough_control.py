@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 from borough_ground import Ground
+from borough_kind import Kind
 from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, SIDE_M, SOUTH, STRIP_M, URBAN, WEST, Places, Shift
 
 from pipeline.control_input.tile_names import tile_extent
@@ -31,9 +32,9 @@ class Link:
     harm: str = ""
 
 
-def make_links(ground: Ground, shift: Shift, rng: np.random.Generator) -> list[Link]:
+def make_links(ground: Ground, shift: Shift, rng: np.random.Generator, kind: Kind) -> list[Link]:
     """All links in file order, faults and all."""
-    links = _plant_single_faults(_true_links(ground, shift, rng), rng)
+    links = _plant_single_faults(_true_links(ground, shift, rng, kind.control_noise), rng, kind.gross_link_ratio)
     links += _seam_duplicates(links, rng)
     links += _conflicts(links, rng)
     links = _cross(links, rng)
@@ -71,7 +72,7 @@ def line_numbers(links: Iterable[Link], files: dict[str, bytes]) -> list[tuple[s
     return [lines_left[link.tile].pop() for link in links]
 
 
-def _true_links(ground: Ground, shift: Shift, rng: np.random.Generator) -> list[Link]:
+def _true_links(ground: Ground, shift: Shift, rng: np.random.Generator, noise_factor: float) -> list[Link]:
     after, code = _candidates(ground, rng)
     northing = after[:, 1]
     points = shapely.points(after)
@@ -79,7 +80,7 @@ def _true_links(ground: Ground, shift: Shift, rng: np.random.Generator) -> list[
     inside = shapely.intersects(points, shapely.box(WEST, SOUTH, WEST + SIDE_M, SOUTH + SIDE_M))
     after, code = after[inside & ~hidden], code[inside & ~hidden]
     identity = shapely.intersects(shapely.points(after), IDENTITY)
-    noise = rng.normal(0, 1, after.shape) * np.array([_NOISE_M[c] for c in code])[:, None]
+    noise = rng.normal(0, 1, after.shape) * np.array([noise_factor * _NOISE_M[c] for c in code])[:, None]
     before = np.where(identity[:, None], after, after - shift(after) + noise)
     before, after = np.round(before, 2), np.round(after, 2)
     return [
@@ -114,10 +115,10 @@ def _tile(place: Iterable[float]) -> str:
     return f"SO{int(easting - 300_000) // 1000:02d}{int(northing - 200_000) // 1000:02d}"
 
 
-def _plant_single_faults(links: list[Link], rng: np.random.Generator) -> list[Link]:
+def _plant_single_faults(links: list[Link], rng: np.random.Generator, gross_ratio: float) -> list[Link]:
     ordinary = np.flatnonzero([not link.kind and link.tile not in (SWAPPED_TILE, FOREIGN_TILE) for link in links])
     chosen = rng.permutation(ordinary)
-    gross, cut = chosen[: len(ordinary) // 70], chosen[-5:]
+    gross, cut = chosen[: int(len(ordinary) * gross_ratio + 1e-9)], chosen[-5:]
     planted = list(links)
     for k in gross:
         size, angle = np.exp(rng.uniform(0, np.log(30))), rng.uniform(0, 2 * np.pi)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import shapely
 from borough_ground import Ground, Plot
+from borough_kind import KINDS, Kind
 from borough_shift import Shift
 from shapely import LineString, Point, Polygon
 
@@ -43,15 +44,18 @@ class Feature:
     properties: dict[str, Any] = field(default_factory=dict)
     wkb: bytes | None = None
     """What is written in place of ``held`` where shapely has no such shape: a true curve."""
+    subclass: str = ""
+    """How it was captured, for tables of what went wrong."""
 
 
 @dataclass
 class Council:
-    """What tracing needs: the ground, the shift, the dice."""
+    """What tracing needs: the ground, the shift, the dice, and what kind of borough it is."""
 
     ground: Ground
     shift: Shift
     rng: np.random.Generator
+    kind: Kind = KINDS["plain"]
 
     def old(self, truth: shapely.Geometry) -> shapely.Geometry:
         """``truth`` as the old map shows it, to 1 cm; heights stay."""
@@ -63,18 +67,74 @@ class Council:
 
     def capture(self, truth: shapely.Geometry, *, ground_share: float = 0.0) -> Feature:
         """Trace a feature, mostly before the new map came, with the columns that tell how."""
-        draw = self.rng.random()
+        feature = self._captured(truth, ground_share)
+        if not self.kind.is_dated:
+            feature.properties = _how(None, None, None)
+            if feature.subclass in ("ground", "new", "small_scale") and truth.geom_type == "Point":
+                feature.fate = "cannot_be_known"
+        return feature
+
+    def _captured(self, truth: shapely.Geometry, ground_share: float) -> Feature:
+        kind, draw = self.kind, self.rng.random()
         if draw < ground_share:
-            return Feature(truth, truth, "must_not_move", _how(self._day(2000, 2009), "GPS", None))
-        if draw < ground_share + 0.10:
-            return Feature(truth, truth, "must_not_move", _how(self._day(2005.5, 2010), "Digitised", "1:2500"))
-        if draw < ground_share + 0.13:
+            return self._on_the_ground(truth)
+        if draw < ground_share + kind.new_ratio:
+            return self._on_the_new_map(truth)
+        if draw < ground_share + kind.new_ratio + 0.03:
             rough = shapely.transform(truth, lambda places: places + self.rng.normal(0, 4, (1, 2)))
-            return Feature(rough, truth, "cannot_be_known", _how(self._day(1985, 1998), "Digitised", "1:10 000"))
+            how = _how(self._day(1985, 1998), "Digitised", "1:10 000")
+            return Feature(rough, truth, "cannot_be_known", how, subclass="small_scale")
+        return self._on_the_old_map(truth)
+
+    def _on_the_ground(self, truth: shapely.Geometry) -> Feature:
+        day = self._day(2000, 2009)
+        if self.happens(self.kind.method_unsaid_ratio):
+            return Feature(truth, truth, "cannot_be_known", _how(day, None, None), subclass="ground_unsaid")
+        return Feature(truth, truth, "must_not_move", _how(day, "GPS", None), subclass="ground")
+
+    def _on_the_new_map(self, truth: shapely.Geometry) -> Feature:
+        if self.happens(self.kind.new_undated_ratio):
+            known = "cannot_be_known" if truth.geom_type == "Point" else "must_not_move"
+            return Feature(truth, truth, known, _how(None, None, None), subclass="new_undated")
+        wrong = self.happens(self.kind.wrong_date_ratio)
+        day = self._day(1994, 2004.5) if wrong else self._day(2005.5, 2010)
+        how = _how(day, None if self.happens(self.kind.method_unsaid_ratio) else "Digitised", "1:2500")
+        known = "cannot_be_known" if wrong and truth.geom_type == "Point" else "must_not_move"
+        return Feature(truth, truth, known, how, subclass="date_wrong" if wrong else "new")
+
+    def _on_the_old_map(self, truth: shapely.Geometry) -> Feature:
         held = self.old(truth)
         fate = "must_not_move" if shapely.equals_exact(held, truth, 0.011) else "should_move"
-        day = self._day(1994, 2004.5) if self.rng.random() < 0.75 else None
-        return Feature(held, truth, fate, _how(day, "Digitised" if day else None, "1:2500" if day else None))
+        day, subclass = self._day(1994, 2004.5) if self.rng.random() < 1.0 - self.kind.undated_ratio else None, "old"
+        if day and self.happens(self.kind.wrong_date_ratio):
+            day, subclass = self._day(2005.5, 2010), "date_wrong"
+            fate = "cannot_be_known" if truth.geom_type == "Point" and fate == "should_move" else fate
+        unsaid = not day or self.happens(self.kind.method_unsaid_ratio)
+        how = _how(day, None if unsaid else "Digitised", "1:2500" if day else None)
+        held, truth, spoilt = self._spoilt(held, truth)
+        return Feature(held, truth, "cannot_be_known" if spoilt in _LOST else fate, how, subclass=spoilt or subclass)
+
+    def _spoilt(
+        self, held: shapely.Geometry, truth: shapely.Geometry
+    ) -> tuple[shapely.Geometry, shapely.Geometry, str]:
+        """The record and its truth after an accident of capture, and which."""
+        if self.happens(self.kind.misplaced_ratio):
+            angle, far = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(10, 30)
+            by = far * np.array([np.cos(angle), np.sin(angle)])
+            return shapely.transform(held, lambda places: np.round(places + by, 2)), truth, "misplaced"
+        if truth.geom_type == "Point" and self.happens(self.kind.coarse_ratio):
+            return shapely.transform(held, lambda places: np.round(places, -1)), truth, "coarse"
+        if self.happens(self.kind.noisy_ratio) and truth.geom_type != "Point" and not shapely.has_z(truth):
+            # The record is what the officer meant: its truth has the same noise.
+            noise = self.rng.normal(0, self.kind.noise_m, shapely.get_coordinates(held).shape)
+            noise[-1] = noise[0] if truth.geom_type == "Polygon" else noise[-1]
+            wavering = [shapely.transform(shape, lambda places: np.round(places + noise, 2)) for shape in (held, truth)]
+            return wavering[0], wavering[1], "noisy"
+        return held, truth, ""
+
+    def happens(self, ratio: float) -> bool:
+        """Whether something of this chance happens; nothing is thrown for what never does."""
+        return ratio > 0 and bool(self.rng.random() < ratio)
 
     def _day(self, start: float, end: float) -> date:
         return date(1970, 1, 1) + timedelta(days=int(365.2425 * (self.rng.uniform(start, end) - 1970)))
@@ -82,6 +142,10 @@ class Council:
 
 def _how(day: date | None, method: str | None, scale: str | None) -> dict[str, Any]:
     return {"CAPTURED": day.strftime("%d/%m/%Y") if day else None, "METHOD": method, "SRC_SCALE": scale}
+
+
+_LOST = ("misplaced", "coarse")
+"""Accidents after which nothing tells where the record belongs."""
 
 
 Maker = Callable[[Council], list[Feature]]
@@ -109,13 +173,24 @@ def tree_points(council: Council) -> list[Feature]:
     features = []
     hedges = [line for line in council.ground.boundaries() if line.length > 20]
     for number in range(360):
-        hedge = hedges[council.rng.integers(len(hedges))].parallel_offset(float(council.rng.choice([-1, 1])))
-        tree = shapely.line_interpolate_point(hedge, council.rng.uniform(0, hedge.length))
+        tree = _tree(council, hedges)
         feature = council.capture(Point(np.round(tree.coords[0], 2)), ground_share=0.08)
         order = {"ORDER_NO": f"TPO/{1952 + number // 8}/{number % 8 + 1:02d}", "TREE": f"T{number % 8 + 1}"}
         feature.properties = order | {"SPECIES": SPECIES[number % len(SPECIES)]} | feature.properties
         features.append(feature)
     return features
+
+
+def _tree(council: Council, hedges: list[LineString]) -> Point:
+    if council.happens(council.kind.free_tree_ratio):
+        around = hedges[council.rng.integers(len(hedges))]
+        middle = shapely.get_coordinates(shapely.line_interpolate_point(around, 0.5, normalized=True))[0]
+        return Point(middle + council.rng.normal(0, 12, 2))
+    chosen, side = hedges[council.rng.integers(len(hedges))], float(council.rng.choice([-1, 1]))
+    if council.kind.free_tree_ratio:
+        side *= council.rng.uniform(*council.kind.hedge_distance_m)
+    hedge = chosen.parallel_offset(side)
+    return shapely.line_interpolate_point(hedge, council.rng.uniform(0, hedge.length))
 
 
 def planning_applications(council: Council) -> list[Feature]:

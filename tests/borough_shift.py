@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from borough_kind import Kind
 from numpy.typing import NDArray
 
 Places = NDArray[np.float64]
@@ -23,7 +24,6 @@ TOWN = shapely.Point(363_500, 261_100).buffer(450)
 BLOCK_EDGE_NORTHING, STRIP_M = 260_000.0, 100.0
 """No control within the strip on either side of the block edge."""
 
-_SHEET_M = np.array([2_400.0, 1_600.0])
 _SHEETS = (5, 7)
 
 
@@ -36,18 +36,23 @@ class Shift:
     phase: Places
     constant: Places
     slope: Places
+    sheet_m: Places
+    bend_m: float
 
     @classmethod
-    def make(cls, rng: np.random.Generator) -> Shift:
+    def make(cls, rng: np.random.Generator, kind: Kind) -> Shift:
         """Sheets that lie askew of the grid, with bent edges; two neighbours hardly differ."""
-        constant = np.array([1.7, -1.3]) + rng.normal(0, 0.95, (*_SHEETS, 2))
+        constant = np.array([1.7, -1.3]) + rng.normal(0, kind.step_m, (*_SHEETS, 2))
         constant[2, 3] = constant[2, 2] + 0.08
+        sheet_m = np.array(kind.sheet_m)
         return cls(
-            origin=np.array([WEST, SOUTH]) - _SHEET_M * (1 + rng.uniform(0.2, 0.8, 2)),
+            origin=np.array([WEST, SOUTH]) - sheet_m * (1 + rng.uniform(0.2, 0.8, 2)),
             angle=np.radians(rng.choice([-1, 1]) * rng.uniform(1.5, 2.5)),
             phase=rng.uniform(0, 2 * np.pi, 4),
             constant=constant,
             slope=rng.normal(0, 1.2e-4, (*_SHEETS, 2, 2)),
+            sheet_m=sheet_m,
+            bend_m=kind.bend_m,
         )
 
     def sheet(self, ground: Places) -> NDArray[np.int_]:
@@ -57,14 +62,14 @@ class Shift:
     def _sheet_numbers(self, ground: Places) -> Places:
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         along = (ground - self.origin) @ np.array([[cos, -sin], [sin, cos]])
-        bend = 55.0 * np.sin(along[:, ::-1] / np.array([520.0, 610.0]) + self.phase[:2])
-        return (along + bend) / _SHEET_M
+        bend = self.bend_m * np.sin(along[:, ::-1] / np.array([520.0, 610.0]) + self.phase[:2])
+        return (along + bend) / self.sheet_m
 
     def __call__(self, ground: Places, sheet: NDArray[np.int_] | None = None) -> Places:
         """The shift ``(n, 2)`` [m] at places on the ground; on a given sheet, where one is given."""
         sheet = self.sheet(ground) if sheet is None else np.broadcast_to(sheet, ground.shape)
         column, row = sheet.T
-        middle = self.origin + (sheet + 0.5) * _SHEET_M
+        middle = self.origin + (sheet + 0.5) * self.sheet_m
         tilt = np.einsum("nij,nj->ni", self.slope[column, row], ground - middle)
         wave = 0.5 * np.sin((ground - [WEST, SOUTH]) @ np.array([[1.1e-3, 4e-4], [-3e-4, 9e-4]]) + self.phase[2:])
         moved = self.constant[column, row] + tilt + wave

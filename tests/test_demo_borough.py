@@ -13,6 +13,7 @@ import pytest
 import shapely
 from borough import LAYERS, Borough, make_borough, write_sources, write_truth
 from borough_control import FOREIGN_TILE, SWAPPED_TILE, line_numbers, make_links, write_link_files
+from borough_kind import KINDS
 from borough_shift import BLOCK_EDGE_NORTHING, IDENTITY, STRIP_M, URBAN, Shift
 
 from pipeline.control_input.table import ControlTable, read_control
@@ -63,7 +64,7 @@ def content(path: Path, layer: str) -> tuple[list[str], list[object], list[objec
 def test_another_seed_makes_another_borough(made: Borough) -> None:
     """The seed reaches the shift and the control: nothing is frozen to the borough that is shipped."""
     dice = np.random.default_rng(7)
-    other = make_links(made.ground, Shift.make(dice), dice)
+    other = make_links(made.ground, Shift.make(dice, KINDS["plain"]), dice, KINDS["plain"])
     assert write_link_files(made.links) != write_link_files(other)
 
 
