@@ -92,17 +92,21 @@ class Outcome:
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
+        """Over 1 m from its truth."""
         return np.asarray(self.error_m > WRONG_M)
 
     @property
     def known(self) -> NDArray[np.bool_]:
+        """Its place can be known."""
         return np.asarray(self.kind != "cannot_be_known")
 
     def where(self, rows: NDArray[np.bool_]) -> Outcome:
+        """Those of ``rows``."""
         return Outcome(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     @classmethod
     def together(cls, outcomes: list[Outcome]) -> Outcome:
+        """All of them, one after another."""
         return cls(*(np.concatenate([getattr(one, name) for one in outcomes]) for name in cls.__dataclass_fields__))
 
     def line(self, name: str) -> str:
@@ -136,13 +140,14 @@ def main() -> None:
         print(outcome.line(name))
     everything = Outcome.together(list(outcomes.values()))
     print(everything.line("all worlds"))
-    print_calibration(everything)
+    print_calibration(everything, options.curve)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Three figures on worlds with known truth.")
     parser.add_argument("worlds", nargs="*", type=Path, default=[WORLD])
     parser.add_argument("--keep", type=Path, help="where the migration folders stay")
+    parser.add_argument("--curve", type=Path, help="where the calibration is written, qa/risk_curve.csv for good")
     parser.add_argument("--again", action="store_true", help="make only the verdicts anew")
     return parser.parse_args()
 
@@ -257,18 +262,21 @@ def print_error(method: str, error_m: Numbers) -> None:
     print(f"{method:40s}{np.sqrt(np.mean(error_m**2)):7.2f} m{np.mean(error_m > WRONG_M):10.2%}")
 
 
-def print_calibration(outcome: Outcome) -> None:
+def print_calibration(outcome: Outcome, curve: Path | None) -> None:
     """Predicted chance against share wrong, where the chance alone decides, and what each limit would give."""
-    from qa.risk import calibration, limit_for
+    from qa.risk import calibration, limit_for, write_curve
 
     rows = outcome.limited & np.isfinite(outcome.error_m)
     chance, wrong = outcome.chance[rows], outcome.wrong[rows]
     print(f"\n{'chance of being wrong':>24s}{'features':>10s}{'predicted':>11s}{'observed':>10s}")
-    for one in calibration(chance, wrong):
+    bins = calibration(chance, wrong)
+    for one in bins:
         print(f"{one.low:12.4f} - {one.high:9.4f}{one.features:10d}{one.predicted:11.4f}{one.observed:10.4f}")
     print(f"\n{'acceptable':>12s}{'limit':>10s}")
     for acceptable in (0.0005, 0.001, 0.002, 0.005):
-        print(f"{acceptable:12.4f}{limit_for(acceptable, chance, wrong):10.4f}")
+        print(f"{acceptable:12.4f}{limit_for(acceptable, bins):10.4f}")
+    if curve:
+        write_curve(bins, curve)
 
 
 def staged(migration: Any, name: str) -> NDArray[np.object_]:

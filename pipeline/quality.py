@@ -119,14 +119,19 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
 
 
 def _position_doubt(measures: Measures, limits: Limits) -> NDArray[np.float64]:
-    """The chance of a wrong place; where the base map is silent about a part, the field answers for that part."""
+    """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
+
+    It is silent too where a break may run between a vertex and the corners that speak for it.
+    """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], limits.position_error_m
     seen = triage.position_wrong_chance(
         uncertainty_m, measures["base_map_disagreement_m"], measures["base_map_error_m"], limit_m
     )
     alone = triage.position_wrong_chance(uncertainty_m, unseen, unseen, limit_m)
-    return np.where(measures["base_map_told_ratio"] < 1.0, np.maximum(seen, alone), seen)
+    is_partial = measures["base_map_told_ratio"] < 1.0
+    is_across = measures["base_map_reach_m"] > measures["break_distance_m"]
+    return np.where(is_partial | is_across, np.maximum(seen, alone), seen)
 
 
 def _stage_findings(proposal: _Proposal) -> Masks:

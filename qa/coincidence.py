@@ -154,9 +154,7 @@ def traced_shares(anywhere: NDArray[np.float64], are_points: bool) -> NDArray[np
         centre = anywhere.reshape(CLASSES, OUTER_CLASSES).sum(axis=0)
         return np.asarray(np.outer(np.mean([_half_normal(sd) for sd in (0.01, 0.05, 0.2)], axis=0), centre).ravel())
     none = np.zeros(CLASSES)
-    tables = [
-        np.outer(_half_normal(0.7 * sd), np.append(_half_normal(1.3 * sd), none)) for sd in (0.01, 0.05, 0.2)
-    ]
+    tables = [np.outer(_half_normal(0.7 * sd), np.append(_half_normal(1.3 * sd), none)) for sd in (0.01, 0.05, 0.2)]
     return np.asarray(np.mean(tables, axis=0).ravel())
 
 

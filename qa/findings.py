@@ -32,6 +32,7 @@ def findings_of(measures: Measures, moved: NDArray[np.bool_], limits: Limits) ->
         "lost_geometry": measures["lost_geometry"],
         "type_changed": measures["changed_type"],
         "far_from_layer": measures["isolation_m"] > limits.isolation_m,
+        "outline_crosses": measures["undecided_area_ratio"] > limits.area_change_ratio,
         "invalid_before": ~measures["is_valid_before"],
     }
 

@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from qa.risk import limit_for, measured_curve
 from transforms.errors import SettingsError
 
 LIMITS_FILE = Path(__file__).with_name("limits.yaml")
@@ -31,7 +32,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     position_error_m: Positive
-    wrong_chance_ratio: Positive
+    acceptable_wrong_ratio: Positive
     old_map_chance_ratio: Positive
     area_change_ratio: Positive
     area_noise_m: Positive
@@ -54,6 +55,11 @@ class Limits(BaseModel):
     unmoved_map_m: Positive
     shared_edge_m: Positive
     isolation_m: Positive
+
+    @property
+    def wrong_chance_ratio(self) -> float:
+        """The chance of being wrong above which a feature goes to an officer: it follows from the acceptable share."""
+        return limit_for(self.acceptable_wrong_ratio, measured_curve())
 
 
 @cache

@@ -142,6 +142,7 @@ def _as_the_map_shows(geometries: Geometries, base: BaseMaps) -> Geometries:
 def _topology(move: Move) -> Measures:
     return {
         "is_valid_before": topology.is_valid(move.before),
+        "undecided_area_ratio": topology.undecided_area_ratio(move.before),
         "is_valid_after": topology.is_valid(move.after),
         "part_count_before": topology.part_count(move.before),
         "part_count_after": topology.part_count(move.after),
@@ -160,6 +161,7 @@ def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) 
         "base_map_disagreement_m": nothing,
         "base_map_error_m": nothing,
         "base_map_told_ratio": nothing,
+        "base_map_reach_m": nothing,
         "new_map_distance_m": nothing,
         "line_distance_change_m": nothing.copy(),
         "building_offset_change_m": nothing.copy(),
@@ -181,6 +183,7 @@ def _of_vertices(measures: Measures, move: Move, common: shape.CommonVertices, b
     measures["base_map_disagreement_m"] = disagreement.distance_m
     measures["base_map_error_m"] = disagreement.standard_error_m
     measures["base_map_told_ratio"] = disagreement.told_ratio
+    measures["base_map_reach_m"] = disagreement.reach_m
     measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
 
 

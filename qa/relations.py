@@ -32,11 +32,14 @@ class Disagreement:
         ``(n,)`` radial standard error of what the base map tells.
     told_ratio
         ``(n,)`` share of the vertices about which it tells anything; NaN for a feature without vertices.
+    reach_m
+        ``(n,)`` how far the corners that tell lie from a feature's vertices; 0 where every vertex is such a corner.
     """
 
     distance_m: NDArray[np.float64]
     standard_error_m: NDArray[np.float64]
     told_ratio: NDArray[np.float64]
+    reach_m: NDArray[np.float64]
 
 
 def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, within_m: float = 200.0) -> Disagreement:
@@ -61,6 +64,7 @@ def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, withi
         told.quantile(difference[tells], 1.0),
         told.quantile(observed.standard_error_m[tells], 1.0),
         before.mean(tells.astype(float)),
+        told.quantile(observed.distance_m[tells], 1.0),
     )
 
 

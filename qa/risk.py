@@ -5,6 +5,10 @@ Predicting the chance is ``triage.py``'s; here is only what many such prediction
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +16,11 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
-BOUNDS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Bounds of the bins: each about three times the one before, since what matters is small."""
+CURVE_FILE = Path(__file__).with_name("risk_curve.csv")
+"""The calibration measured on worlds with known truth; ``benchmarks/chew_valley.py`` writes it."""
+
+BOUNDS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Bounds of the bins: each about twice the one before, since what matters is small."""
 
 
 class Bin(NamedTuple):
@@ -42,7 +49,7 @@ def calibration(chance: Numbers, wrong: NDArray[np.bool_] | None = None) -> list
     Examples
     --------
     >>> calibration(np.array([0.02, 0.02, 0.5]), np.array([False, True, True]))[0]
-    Bin(low=0.01, high=0.03, features=2, predicted=0.02, observed=0.5)
+    Bin(low=0.01, high=0.02, features=2, predicted=0.02, observed=0.5)
     """
     which = np.searchsorted(BOUNDS[1:-1], chance, side="left")
     bins = []
@@ -54,25 +61,53 @@ def calibration(chance: Numbers, wrong: NDArray[np.bool_] | None = None) -> list
     return bins
 
 
-def limit_for(acceptable_ratio: float, chance: Numbers, wrong: NDArray[np.bool_]) -> float:
-    """The largest limit on the chance at which no more than that share of what lies below it is wrong.
+@cache
+def measured_curve() -> tuple[Bin, ...]:
+    """The calibration in ``risk_curve.csv``, measured where the truth is known."""
+    with CURVE_FILE.open(newline="", encoding="utf-8") as stream:
+        return tuple(
+            Bin(float(r["low"]), float(r["high"]), int(r["features"]), float(r["predicted"]), float(r["observed"]))
+            for r in csv.DictReader(stream)
+        )
+
+
+def write_curve(bins: Sequence[Bin], path: Path = CURVE_FILE) -> None:
+    """Write a calibration as the table that ``measured_curve`` reads."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(Bin._fields)
+        writer.writerows((*one[:3], f"{one.predicted:.6f}", f"{one.observed:.6f}") for one in bins)
+
+
+def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
+    """The largest limit on the chance at which no more than that share of all that lies below it was wrong.
+
+    Whole bins are added up from the least chance; of the first bin that would be too much, the part that is still
+    acceptable is taken, on a logarithmic scale.
 
     Parameters
     ----------
     acceptable_ratio
         Share of wrong features among the accepted that is acceptable.
-    chance, wrong
-        ``(n,)`` of features whose truth is known.
+    curve
+        A calibration with truth, in ascending order.
 
     Examples
     --------
-    >>> limit_for(0.25, np.array([0.01, 0.02, 0.03, 0.04, 0.05]), np.array([False, False, False, True, True]))
-    0.04
+    >>> curve = [Bin(0.0, 0.01, 980, 0.001, 0.0), Bin(0.01, 0.1, 20, 0.05, 0.1)]
+    >>> [round(limit_for(ratio, curve), 4) for ratio in (0.001, 0.002)]
+    [0.0312, 0.1]
     """
-    order = np.argsort(chance, kind="stable")
-    share = np.cumsum(wrong[order]) / np.arange(1, len(chance) + 1)
-    good = np.flatnonzero(share <= acceptable_ratio)
-    return float(chance[order][good[-1]]) if len(good) else 0.0
+    features, wrong, limit = 0.0, 0.0, 0.0
+    for one in curve:
+        more, more_wrong = one.features, one.features * one.observed
+        if wrong + more_wrong > acceptable_ratio * (features + more):
+            excess = more_wrong - acceptable_ratio * more
+            part = max(acceptable_ratio * features - wrong, 0.0) / excess
+            low = max(one.low, one.high / 10.0)
+            return float(low * (one.high / low) ** part)
+        features, wrong, limit = features + more, wrong + more_wrong, one.high
+    return limit
 
 
 def expected_wrong(chance: Numbers, settled: NDArray[np.bool_]) -> float:

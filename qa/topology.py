@@ -17,6 +17,27 @@ def is_valid(geometries: Geometries) -> NDArray[np.bool_]:
     return np.asarray(shapely.is_valid(geometries) | shapely.is_missing(geometries))
 
 
+def undecided_area_ratio(geometries: Geometries) -> NDArray[np.float64]:
+    """Share of the ground about which an invalid outline does not tell whether it lies inside, ``(n,)``; else 0.
+
+    An outline that crosses itself runs round part of its ground the wrong way: its signed area (the shoelace formula)
+    is then smaller than the area it covers.
+
+    Examples
+    --------
+    >>> import shapely
+    >>> bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    >>> undecided_area_ratio(np.array([bow_tie, shapely.box(0, 0, 2, 2)])).tolist()
+    [1.0, 0.0]
+    """
+    ratio = np.zeros(len(geometries))
+    rows = np.flatnonzero(~is_valid(geometries) & (shapely.get_dimensions(geometries) == 2))
+    covered = shapely.area(shapely.make_valid(geometries[rows]))
+    signed = shapely.area(geometries[rows])
+    ratio[rows] = 1.0 - np.divide(signed, covered, out=np.ones(len(rows)), where=covered > 0)
+    return np.maximum(ratio, 0.0)
+
+
 def part_count(geometries: Geometries) -> NDArray[np.int_]:
     """Number of parts, ``(n,)``; 0 for missing and empty geometries."""
     return np.asarray(np.where(shapely.is_empty(geometries), 0, shapely.get_num_geometries(geometries)))

@@ -48,6 +48,7 @@ REASONS = regimes.REASONS | {
     "shared_edge_parted": "It shared an edge with a feature that goes elsewhere.",
     "far_from_layer": "It lies far from every other feature of its layer.",
     "building_gone": "The building it was in is no longer on the new map.",
+    "outline_crosses": "Its outline crosses itself, so it does not tell what lies inside.",
     "invalid_before": "It was invalid before, and still is; the move changed nothing about it.",
     "base_feature_gone": "It followed a line of the old map that is not on the new one; there it is only shifted.",
     "base_feature_changed": "It followed a line of the old map that was redrawn; there it is only shifted.",
@@ -147,6 +148,7 @@ def triage(
     """
     chance = 1.0 - (1.0 - origin_doubt) * (1.0 - np.where(moved, position_doubt, 0.0))
     findings = findings | {
+        "date_contradicted": np.array(["date_contradicted" in codes for codes in regime_reasons], dtype=bool),
         "origin_doubtful": (origin_doubt > limits.wrong_chance_ratio) & (regime != regimes.UNKNOWN),
         "position_uncertain": moved & (position_doubt > limits.wrong_chance_ratio),
     }
@@ -169,7 +171,9 @@ def is_limited(reasons: Sequence[Sequence[str]], verdict: NDArray[np.str_]) -> N
     reasons, verdict
         The verdicts as ``triage`` gives them.
     """
-    grounds = frozenset(REASONS) - (frozenset(regimes.REASONS) - {"origin_unknown"}) - _LIMITED - REMARKS
+    grounds = (
+        frozenset(REASONS) - (frozenset(regimes.REASONS) - {"origin_unknown", "date_contradicted"}) - _LIMITED - REMARKS
+    )
     return np.array([word != REVIEW or grounds.isdisjoint(codes) for codes, word in zip(reasons, verdict, strict=True)])
 
 

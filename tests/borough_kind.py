@@ -35,6 +35,10 @@ class Kind:
     """Records drawn on the new map."""
     new_undated_ratio: float = 0.0
     """Of those, the ones without date, method and scale."""
+    small_scale_ratio: float = 0.03
+    """Records drawn on a map of 1:10 000, and saying so."""
+    ground_factor: float = 1.0
+    """Factor on the share of records measured on the ground."""
     wrong_date_ratio: float = 0.0
     """Dated records whose date says the other map."""
     method_unsaid_ratio: float = 0.0
@@ -67,7 +71,15 @@ KINDS = {
         free_tree_ratio=0.5,
         hedge_distance_m=(0.5, 1.1),
     ),
-    "undated": Kind(is_dated=False, new_ratio=0.05, misplaced_ratio=0.005, noisy_ratio=0.1, free_tree_ratio=0.2),
+    "undated": Kind(
+        is_dated=False,
+        new_ratio=0.05,
+        small_scale_ratio=0.005,
+        ground_factor=0.25,
+        misplaced_ratio=0.005,
+        noisy_ratio=0.1,
+        free_tree_ratio=0.2,
+    ),
     "steps": Kind(
         step_m=1.5,
         sheet_m=(1_700.0, 1_300.0),

@@ -76,11 +76,12 @@ class Council:
 
     def _captured(self, truth: shapely.Geometry, ground_share: float) -> Feature:
         kind, draw = self.kind, self.rng.random()
+        ground_share *= kind.ground_factor
         if draw < ground_share:
             return self._on_the_ground(truth)
         if draw < ground_share + kind.new_ratio:
             return self._on_the_new_map(truth)
-        if draw < ground_share + kind.new_ratio + 0.03:
+        if draw < ground_share + kind.new_ratio + kind.small_scale_ratio:
             rough = shapely.transform(truth, lambda places: places + self.rng.normal(0, 4, (1, 2)))
             how = _how(self._day(1985, 1998), "Digitised", "1:10 000")
             return Feature(rough, truth, "cannot_be_known", how, subclass="small_scale")
