@@ -52,22 +52,31 @@ base_maps:
   after: {file: sources/base/base_after.gpkg}
   new_map_loaded_on: 2005-06-01
 layers:
-  - {name: conservation_areas, file: sources/layers/conservation_areas.tab, id_column: CA_REF,
+  - {strategy: shift_and_reattach,
+     name: conservation_areas, file: sources/layers/conservation_areas.tab, id_column: CA_REF,
      captured_column: CAPTURED, method_column: METHOD, scale_column: SRC_SCALE}
-  - {name: tpo_point, file: sources/layers/tree_preservation_orders.gpkg, source_layer: tpo_point, id_column: TREE,
+  - {strategy: shift_and_reattach,
+     name: tpo_point, file: sources/layers/tree_preservation_orders.gpkg, source_layer: tpo_point, id_column: TREE,
      captured_column: DIGITISED, method_column: METHOD, scale_column: SRC_SCALE}
-  - {name: tpo_area, file: sources/layers/tree_preservation_orders.gpkg, source_layer: tpo_area, id_column: TREE,
+  - {strategy: shift_and_reattach,
+     name: tpo_area, file: sources/layers/tree_preservation_orders.gpkg, source_layer: tpo_area, id_column: TREE,
      captured_column: DIGITISED, method_column: METHOD, scale_column: SRC_SCALE}
-  - {name: planning_applications, file: sources/layers/planning_applications.shp, encoding: CP1252, id_column: APPREF,
+  - {strategy: shift_and_reattach,
+     name: planning_applications, file: sources/layers/planning_applications.shp, encoding: CP1252, id_column: APPREF,
      captured_column: CAPDATE, method_column: METHOD, scale_column: SRCSCALE}
-  - {name: pipeline_zones, file: sources/layers/pipeline_zones.mif, id_column: ZONE_ID, captured_column: CAPTURED}
-  - {name: rights_of_way, file: sources/layers/rights_of_way.geojson, id_column: PATH_NO,
+  - {strategy: shift, name: pipeline_zones, file: sources/layers/pipeline_zones.mif, id_column: ZONE_ID,
+     captured_column: CAPTURED}
+  - {strategy: shift_and_reattach,
+     name: rights_of_way, file: sources/layers/rights_of_way.geojson, id_column: PATH_NO,
      captured_column: CAPTURED, method_column: METHOD, scale_column: SRC_SCALE}
-  - {name: gazetteer, file: sources/layers/gazetteer.csv, easting_column: EASTING, northing_column: NORTHING,
+  - {strategy: shift_and_reattach,
+     name: gazetteer, file: sources/layers/gazetteer.csv, easting_column: EASTING, northing_column: NORTHING,
      crs: "EPSG:27700", id_column: UPRN, captured_column: CAPTURED, captured_format: "%d/%m/%Y", method_column: SOURCE}
-  - {name: greenspace, file: sources/layers/greenspace.gpkg, source_layer: greenspace, id_column: SITE_ID,
+  - {strategy: shift_and_reattach,
+     name: greenspace, file: sources/layers/greenspace.gpkg, source_layer: greenspace, id_column: SITE_ID,
      captured_column: CAPTURED, method_column: METHOD, scale_column: SRC_SCALE}
-  - {name: path_survey, file: sources/layers/greenspace.gpkg, source_layer: path_survey, id_column: SURVEY,
+  - {strategy: shift_and_reattach,
+     name: path_survey, file: sources/layers/greenspace.gpkg, source_layer: path_survey, id_column: SURVEY,
      captured_column: SURVEYED, method_column: METHOD}
 """
 
@@ -121,6 +130,10 @@ class Outcome:
 
 
 HEADER = f"{'':28s}{'rows':>7s}{'settled':>10s}{'wrong':>15s}{'known':>10s}{'review':>8s}{'needed':>9s}"
+
+
+def rms(error_m: Numbers) -> float:
+    return float(np.sqrt(np.mean(error_m**2))) if len(error_m) else float("nan")
 
 
 def share(mask: NDArray[np.bool_]) -> float:
@@ -183,6 +196,7 @@ def run_stages(migration: Any, again: bool = False) -> None:
     from pipeline.control import check_control
     from pipeline.fit import fit_field
     from pipeline.quality import judge_layer
+    from pipeline.reattach import reattach_layer
     from pipeline.shift import shift_layer
     from pipeline.sources import stage_layer
 
@@ -191,8 +205,9 @@ def run_stages(migration: Any, again: bool = False) -> None:
         timed("control", lambda: check_control(migration))
         timed("fit", lambda: fit_field(migration))
         again = False
-    stages = (("sources", stage_layer), ("shift", shift_layer), ("quality", judge_layer))
-    for stage, of_layer in stages[2:] if again else stages:
+    judge = ("quality", judge_layer)
+    stages = (("sources", stage_layer), ("shift", shift_layer), ("reattach", reattach_layer), judge)
+    for stage, of_layer in (judge,) if again else stages:
         timed(stage, lambda of_layer=of_layer: [of_layer(migration, name) for name in names])
 
 
@@ -217,7 +232,7 @@ def outcome_of(migration: Any, world: Path, name: str) -> Outcome:
 def proposals(migration: Any, name: str) -> NDArray[np.object_]:
     from pipeline.geometry.linear_copy import linear_copy
 
-    return linear_copy(pq.read_table(migration.shifted(name))["pai_geometry"].to_pylist())[0]
+    return linear_copy(pq.read_table(migration.proposed(name))["pai_geometry"].to_pylist())[0]
 
 
 def read_truth(world: Path, name: str, count: int) -> tuple[NDArray[np.object_], NDArray[np.str_]]:
@@ -247,7 +262,7 @@ def print_errors(migration: Any, world: Path, names: list[str], outcome: Outcome
         "triangulation": triangulation(migration),
     }
     truth = [read_truth(world, name, np.sum(outcome.layer == name))[0] for name in names]
-    print(f"{'all features, settled or not':40s}{'RMS':>9s}{'over 1 m':>10s}")
+    print(f"{'all features, settled or not':40s}{'RMS':>9s}{'median':>9s}{'over 1 m':>10s}")
     for method, move in methods.items():
         print_error(
             method,
@@ -259,7 +274,8 @@ def print_errors(migration: Any, world: Path, names: list[str], outcome: Outcome
 
 def print_error(method: str, error_m: Numbers) -> None:
     error_m = error_m[np.isfinite(error_m)]
-    print(f"{method:40s}{np.sqrt(np.mean(error_m**2)):7.2f} m{np.mean(error_m > WRONG_M):10.2%}")
+    median = np.median(error_m)
+    print(f"{method:40s}{rms(error_m):7.2f} m{median:7.2f} m{np.mean(error_m > WRONG_M):10.2%}")
 
 
 def print_calibration(outcome: Outcome, curve: Path | None) -> None:

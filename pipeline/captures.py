@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.settings import LayerSettings, Settings
+from pipeline.tile_dates import TileDates
 from qa.regime import Evidence
 from transforms.errors import SettingsError
 
@@ -19,8 +20,16 @@ _BARE_NUMBER = re.compile(r"\s*(\d[\d ,]*)(?:\.0+)?\s*(k?)\s*", re.IGNORECASE)
 _DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%Y%m%d", "%Y")
 
 
-def read_evidence(columns: pa.Table | pa.RecordBatch, layer: LayerSettings, settings: Settings) -> Evidence:
+def read_evidence(
+    columns: pa.Table | pa.RecordBatch,
+    layer: LayerSettings,
+    settings: Settings,
+    tiles: TileDates | None = None,
+    geometries: NDArray[np.object_] | None = None,
+) -> Evidence:
     """The evidence that the columns of a staged layer hold.
+
+    With ``tiles`` the day the new map came is looked up for each of ``geometries`` ``(n,)``.
 
     Raises
     ------
@@ -31,6 +40,10 @@ def read_evidence(columns: pa.Table | pa.RecordBatch, layer: LayerSettings, sett
     scale = _column(columns, layer.scale_column, layer, "scale_column")
     captured = _column(columns, layer.captured_column, layer, "captured_column")
     loaded = settings.base_maps.new_map_loaded_on
+    day = None if loaded is None else np.datetime64(loaded, "D")
+    first = last = unchanged = None
+    if tiles is not None and geometries is not None:
+        first, last, unchanged = tiles.about(geometries, np.datetime64("NaT", "D") if day is None else day)
     return Evidence(
         captured_on=None if captured is None else _dates(captured, layer.captured_format),
         method=None
@@ -38,7 +51,9 @@ def read_evidence(columns: pa.Table | pa.RecordBatch, layer: LayerSettings, sett
         else np.array(["" if value is None else str(value) for value in method], dtype=str),
         scale=_scales(scale, method),
         ground_methods=tuple(layer.ground_methods),
-        new_map_loaded_on=None if loaded is None else np.datetime64(loaded, "D"),
+        new_map_loaded_on=day if first is None else first,
+        new_map_complete_on=last,
+        is_unchanged_tile=unchanged,
     )
 
 

@@ -18,10 +18,12 @@ from pipeline.storage import Migration, whole_file
 from qa import triage
 from qa.base_maps import BaseMaps
 from qa.completeness import require_the_same_rows
+from qa.doubt import doubts
 from qa.findings import Masks, findings_of
 from qa.limits import Limits, limits_in_force
 from qa.measures import Measures, Move, measure
 from qa.regime import AFFECTED, STRADDLING, UNKNOWN, Regimes
+from qa.risk import expected_wrong, measured_curve
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
 from transforms.contract import Control
@@ -78,7 +80,7 @@ def judge_layer(migration: Migration, layer_name: str) -> QualitySummary:
     measures, vertices = proposal.measures()
     verdicts = _triage(proposal, measures)
     verdicts, measures["shared_edge_gap_m"] = _with_parted_neighbours(proposal, measures, vertices, verdicts)
-    _write(migration, layer_name, staged, measures, verdicts)
+    _write(migration, layer_name, staged, measures, verdicts, proposal.limits)
     return _summary(layer_name, verdicts)
 
 
@@ -199,7 +201,12 @@ def _numbers(table: pa.Table, name: str) -> NDArray[np.float64]:
 
 
 def _write(
-    migration: Migration, layer_name: str, staged: pa.Table, measures: Measures, verdicts: triage.Verdicts
+    migration: Migration,
+    layer_name: str,
+    staged: pa.Table,
+    measures: Measures,
+    verdicts: triage.Verdicts,
+    limits: Limits,
 ) -> None:
     columns: dict[str, Any] = {"pai_row": staged["pai_row"]}
     columns |= {
@@ -209,10 +216,17 @@ def _write(
         "verdict": pa.array(verdicts.verdict.tolist(), pa.string()),
         "reasons": pa.array(verdicts.reasons, pa.list_(pa.string())),
         "wrong_chance_ratio": verdicts.wrong_chance_ratio,
+        "doubt": pa.array(_doubts(measures, verdicts, limits).tolist(), pa.string()),
         "risk": verdicts.risk,
     }
     with whole_file(migration.quality(layer_name)) as beside:
         pq.write_table(pa.table(columns), beside)
+
+
+def _doubts(measures: Measures, verdicts: triage.Verdicts, limits: Limits) -> NDArray[Any]:
+    agrees = measures["base_map_disagreement_m"] <= 0.5 * limits.position_error_m
+    in_review = verdicts.verdict == triage.REVIEW
+    return doubts(verdicts.reasons, in_review, verdicts.origin_doubt, verdicts.position_doubt, agrees)
 
 
 def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
@@ -226,5 +240,5 @@ def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
         counts[triage.LEAVE],
         counts[triage.REVIEW],
         dict(reasons.most_common()),
-        float(verdicts.wrong_chance_ratio[final].sum()),
+        expected_wrong(verdicts.wrong_chance_ratio[final], measured_curve()),
     )

@@ -91,6 +91,9 @@ class BaseMaps(_Strict):
     before: BaseMap | None = Field(None, description="The old map.")
     after: BaseMap | None = Field(None, description="The new map.")
     new_map_loaded_on: date | None = Field(None, description="Captures on or after this day were made on the new map.")
+    tile_dates: InsidePath | None = Field(
+        None, description="A CSV file of tile,date where that day differs; no date: the tile never changed."
+    )
 
 
 class LayerSettings(_Strict):

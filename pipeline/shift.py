@@ -38,6 +38,7 @@ from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.settings import MOVING_STRATEGIES, LayerSettings
 from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
 from pipeline.storage import Migration, read_json, sha256
+from pipeline.tile_dates import read_tile_dates
 from qa.limits import limits_in_force
 from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
 from qa.regime import STRADDLING as REGIME_STRADDLING
@@ -177,7 +178,7 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
         count = len(staged)
         return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
     geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
-    evidence = read_evidence(staged, settings, migration.settings)
+    evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
     limits = limits_in_force(migration.settings.limits)
     return classify(geometries, evidence, read_base_maps(migration), fitted.field, limits)
 

@@ -62,6 +62,8 @@ REASONS = {
     "layer_habit": "Nothing dates it, but features of this layer captured in the same way were drawn on that map.",
     "listed_for_shifting": "Nothing dates this layer; it counts as drawn on the old map because it is listed.",
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
+    "method_contradicted": "It is said to be measured on the ground, but it lies on the lines of the old map.",
+    "tile_contradicted": "Its tile is said never to have changed, but the two editions of the map differ there.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
     "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
@@ -76,6 +78,8 @@ _TELLING_SHIFT_M = 0.3
 _SEEN_WITHIN_M = 200.0
 _ON_THE_LINES_M = 0.5
 _SIMULATED_FEATURES = 600
+_METHOD_WRONG_CHANCE = 0.002
+"""A method that is said is wrong about once in five hundred."""
 _MISPLACED_BY_M = (10.0, 30.0)
 
 
@@ -94,24 +98,37 @@ class Evidence:
     ground_methods
         Words a method begins a word with when the ground itself was measured; case does not matter.
     new_map_loaded_on
-        Captures on or after this day were made on the new map; None where nobody knows.
+        Captures on or after this day were made on the new map; ``()`` or ``(n,)`` where it differs from tile to tile,
+        NaT or None where nobody knows.
+    new_map_complete_on
+        ``(n,)`` the last such day of the tiles a feature touches, where it touches several; None: the same day.
+    is_unchanged_tile
+        ``(n,)`` whether a feature lies in tiles only that are said never to have changed; None: nothing is said.
     """
 
     captured_on: NDArray[np.datetime64] | None = None
     method: NDArray[np.str_] | None = None
     scale: NDArray[np.float64] | None = None
     ground_methods: Sequence[str] = field(default_factory=tuple)
-    new_map_loaded_on: np.datetime64 | None = None
+    new_map_loaded_on: np.datetime64 | NDArray[np.datetime64] | None = None
+    new_map_complete_on: NDArray[np.datetime64] | None = None
+    is_unchanged_tile: NDArray[np.bool_] | None = None
 
     def dated(self, count: int) -> NDArray[np.int_]:
         """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
         if self.captured_on is None or self.new_map_loaded_on is None or np.isnat(self.captured_on).all():
             return np.full(count, LISTED)
-        known = ~np.isnat(self.captured_on)
-        later = self.captured_on >= self.new_map_loaded_on
+        first = self.new_map_loaded_on
+        last = first if self.new_map_complete_on is None else self.new_map_complete_on
+        later = self.captured_on >= last
+        known = later | (self.captured_on < first)  # in between, or without a day, a date tells nothing
         unsaid = self.method_names(count) == ""
         before = np.where(unsaid & self.measured_on_ground(count).any(), MAYBE_GROUND, DATED_BEFORE)
         return np.where(known, np.where(later, DATED_AFTER, before), np.where(unsaid, NOTHING_SAID, UNDATED))
+
+    def unchanged_tile(self, count: int) -> NDArray[np.bool_]:
+        """Whether the map is said never to have changed at each feature, ``(count,)``."""
+        return np.zeros(count, dtype=bool) if self.is_unchanged_tile is None else self.is_unchanged_tile
 
     def method_names(self, count: int) -> NDArray[np.str_]:
         """The methods in lower case, ``(count,)``, empty where unknown."""
@@ -189,19 +206,36 @@ def classify(
         (~has_place, UNAFFECTED, "no_geometry", 0.0),
         (evidence.small_scale(len(geometries), limits), UNKNOWN, "small_scale", 1.0),
         (_coarse(geometries, limits), UNKNOWN, "coarse_coordinates", 1.0),
-        (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", 0.01),
+        (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", _METHOD_WRONG_CHANCE),
     ):
         _settle(regimes, settled & open_rows, regime, reason, doubt)
         open_rows &= ~settled
     dated, method = evidence.dated(len(geometries)), evidence.method_names(len(geometries))
-    ground = evidence.ground_ratio(len(geometries))
+    ground, unchanged = evidence.ground_ratio(len(geometries)), evidence.unchanged_tile(len(geometries))
     is_point = shapely.get_dimensions(geometries) == 0
     for kind in (is_point, ~is_point):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            layer = _Alike(geometries[rows], dated[rows], method[rows], ground, base, bool(is_point[rows[0]]))
+            still = unchanged[rows]
+            layer = _Alike(geometries[rows], dated[rows], method[rows], ground, base, bool(is_point[rows[0]]), still)
             _judge_alike(layer, field, limits, regimes, rows)
+    _doubt_methods(geometries, evidence, base, limits, regimes)
     return regimes
+
+
+def _doubt_methods(
+    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, limits: Limits, regimes: Regimes
+) -> None:
+    """Outlines said to be measured on the ground that lie on the lines of the old map, and not of the new one."""
+    said = evidence.measured_on_ground(len(geometries)) & (shapely.get_dimensions(geometries) > 0)
+    rows = np.flatnonzero(said & (regimes.regime == UNAFFECTED))
+    if base is None or not len(rows):
+        return
+    vertices = Vertices.of(geometries[rows])
+    on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
+    for row in rows[(on_old <= limits.coincidence_m) & (on_new > _TELLING_SHIFT_M)]:
+        regimes.regime[row], regimes.wrong_chance_ratio[row] = UNKNOWN, 1.0
+        regimes.reasons[row].append("method_contradicted")
 
 
 def _undecided(count: int) -> Regimes:
@@ -232,18 +266,23 @@ class _Alike:
     ground_ratio: float
     base: BaseMaps | None
     are_points: bool
+    is_unchanged: NDArray[np.bool_]
 
 
 def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
     vertices = Vertices.of(layer.geometries)
     shift_m, is_still = _expected_shift(vertices, layer.base, field, limits)
     before_m, after_m = _coincidence(layer, vertices)
+    is_contradicted = layer.is_unchanged & ~is_still & (shift_m > _TELLING_SHIFT_M) & (layer.base is not None)
+    is_still = is_still | (layer.is_unchanged & ~is_contradicted)
     origins = _origins(layer, vertices, before_m, after_m, shift_m)
     regime, doubt = _regimes_of(origins.chances, shift_m, is_still, limits)
+    regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
     if layer.base is not None and not layer.are_points:
         doubt = np.maximum(doubt, _misplaced_chance(np.where(regime == ALREADY_NEW, after_m[:, 0], before_m[:, 0])))
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
-    for code, mask in _reasons_of(regime, is_still, origins, layer.dated).items():
+    reasons = _reasons_of(regime, is_still, origins, layer.dated) | {"tile_contradicted": is_contradicted}
+    for code, mask in reasons.items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)
 

@@ -23,6 +23,9 @@ BOUNDS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 """Bounds of the bins: each about twice the one before, since what matters is small."""
 
 
+_PRIOR_FEATURES = 100.0
+
+
 class Bin(NamedTuple):
     """Features whose predicted chance of being wrong lies in ``low`` to ``high`` (the upper bound belongs to the bin).
 
@@ -96,7 +99,7 @@ def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
     --------
     >>> curve = [Bin(0.0, 0.01, 980, 0.001, 0.0), Bin(0.01, 0.1, 20, 0.05, 0.1)]
     >>> [round(limit_for(ratio, curve), 4) for ratio in (0.001, 0.002)]
-    [0.0312, 0.1]
+    [0.0313, 0.1]
     """
     features, wrong, limit = 0.0, 0.0, 0.0
     for one in curve:
@@ -110,6 +113,22 @@ def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
     return limit
 
 
-def expected_wrong(chance: Numbers, settled: NDArray[np.bool_]) -> float:
-    """How many of the settled features are expected to be wrong: the sum of their chances."""
-    return float(np.nan_to_num(chance[settled], nan=1.0).sum())
+def expected_wrong(chance: Numbers, curve: Sequence[Bin]) -> float:
+    """How many features are expected to be wrong: each counts what the like of it turned out to be in ``curve``.
+
+    The share of a bin is drawn towards what was predicted by the weight of a hundred features, so that a bin of few
+    says little.
+
+    Parameters
+    ----------
+    chance
+        ``(n,)`` predicted chances of the features that no person looks at; NaN counts as certain to be wrong.
+    curve
+        A calibration with truth.
+    """
+    which = np.searchsorted([one.high for one in curve[:-1]], chance, side="left")
+    share = [
+        (one.features * one.observed + _PRIOR_FEATURES * one.predicted) / (one.features + _PRIOR_FEATURES)
+        for one in curve
+    ]
+    return float(np.where(np.isfinite(chance), np.append(share, 1.0)[which], 1.0).sum())

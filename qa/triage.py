@@ -73,6 +73,8 @@ class Verdicts:
         ``(n,)`` lists of codes of ``REASONS``; what sends a feature to review comes first.
     wrong_chance_ratio
         ``(n,)`` the chance that it is wrong by more than the limit.
+    origin_doubt, position_doubt
+        ``(n,)`` the chances it is made of: that the origin, and that the new place, is wrong.
     risk
         ``(n,)`` metres: that chance times how far it would then be out; the queue's order, highest first.
     """
@@ -80,6 +82,8 @@ class Verdicts:
     verdict: NDArray[np.str_]
     reasons: list[list[str]]
     wrong_chance_ratio: Numbers
+    origin_doubt: Numbers
+    position_doubt: Numbers
     risk: Numbers
 
 
@@ -146,19 +150,27 @@ def triage(
     limits
         The limits in force.
     """
-    chance = 1.0 - (1.0 - origin_doubt) * (1.0 - np.where(moved, position_doubt, 0.0))
-    findings = findings | {
-        "date_contradicted": np.array(["date_contradicted" in codes for codes in regime_reasons], dtype=bool),
-        "origin_doubtful": (origin_doubt > limits.wrong_chance_ratio) & (regime != regimes.UNKNOWN),
-        "position_uncertain": moved & (position_doubt > limits.wrong_chance_ratio),
-    }
+    position_doubt = np.where(moved, position_doubt, 0.0)
+    chance = 1.0 - (1.0 - origin_doubt) * (1.0 - position_doubt)
+    conflicts = {code: np.array([code in codes for codes in regime_reasons], dtype=bool) for code in _ALWAYS_REVIEWED}
+    findings = (
+        conflicts
+        | findings
+        | {
+            "origin_doubtful": (origin_doubt > limits.wrong_chance_ratio) & (regime != regimes.UNKNOWN),
+            "position_uncertain": moved & (position_doubt > limits.wrong_chance_ratio),
+        }
+    )
     grounds = {code: mask for code, mask in findings.items() if code not in REMARKS}
     is_doubtful = np.logical_or.reduce([np.isin(regime, (regimes.UNKNOWN, regimes.STRADDLING)), *grounds.values()])
     verdict = np.where(is_doubtful, REVIEW, np.where(moved, ACCEPT, LEAVE))
     weight = np.where(is_doubtful, np.maximum(chance, limits.wrong_chance_ratio), chance)
     risk = weight * np.nan_to_num(would_be_out_m, nan=limits.shift_m)
-    return Verdicts(verdict, _reasons(findings, regime_reasons), chance, risk)
+    return Verdicts(verdict, _reasons(findings, regime_reasons), chance, origin_doubt, position_doubt, risk)
 
+
+_ALWAYS_REVIEWED = ("date_contradicted", "method_contradicted", "tile_contradicted")
+"""Reasons of a regime that are a conflict: whichever side is right, a person decides."""
 
 _LIMITED = frozenset({"origin_doubtful", "position_uncertain"})
 
@@ -172,7 +184,7 @@ def is_limited(reasons: Sequence[Sequence[str]], verdict: NDArray[np.str_]) -> N
         The verdicts as ``triage`` gives them.
     """
     grounds = (
-        frozenset(REASONS) - (frozenset(regimes.REASONS) - {"origin_unknown", "date_contradicted"}) - _LIMITED - REMARKS
+        frozenset(REASONS) - (frozenset(regimes.REASONS) - {"origin_unknown", *_ALWAYS_REVIEWED}) - _LIMITED - REMARKS
     )
     return np.array([word != REVIEW or grounds.isdisjoint(codes) for codes, word in zip(reasons, verdict, strict=True)])
 

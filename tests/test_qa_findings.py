@@ -22,6 +22,7 @@ QUIET = {
     "right_angle_change_deg": 0.0,
     "is_valid_before": True,
     "is_valid_after": True,
+    "undecided_area_ratio": 0.0,
     "part_count_before": 1,
     "part_count_after": 1,
     "hole_count_before": 0,

@@ -170,3 +170,33 @@ def test_where_many_were_measured_on_the_ground_an_unsaid_method_is_doubted(base
     assert np.mean(doubt[said] > limit) < 0.2
     nobody_gps = judged(free(150), base, captured_on=captured, method=np.where(method == "GPS", "Land-Line", method))
     assert np.mean(nobody_gps.wrong_chance_ratio[unsaid] > limit) < 0.2
+
+
+def test_an_outline_said_to_be_surveyed_that_lies_on_the_old_map_is_for_review(base, western):
+    """A method is a word; forty corners on the lines of the old map are evidence."""
+    geometries = np.concatenate([western[0][:5], on_new_map(western[0][5:10])])
+    regimes = judged(geometries, base, method=np.array(["GPS"] * 10))
+    assert list(regimes.regime) == ["unknown"] * 5 + ["unaffected"] * 5
+    assert all("method_contradicted" in codes for codes in regimes.reasons[:5])
+
+
+def test_a_tile_that_never_changed_leaves_its_features_unless_the_map_shows_otherwise(base, western):
+    unchanged = np.ones(10, dtype=bool)
+    without_map = judged(free(10), None, is_unchanged_tile=unchanged)
+    assert set(without_map.regime) == {"unaffected"}
+    assert without_map.reasons[0] == ["map_did_not_move"]
+    contradicted = judged(western[0][:10], base, is_unchanged_tile=unchanged)
+    assert set(contradicted.regime) == {"unknown"}
+    assert "tile_contradicted" in contradicted.reasons[0]
+
+
+def test_a_misplaced_point_that_happens_to_lie_in_a_building_of_the_other_map_is_not_sure(base, western):
+    """The layer's points lie in buildings of the old map; one beside them is misplaced."""
+    buildings = western[1][:100]
+    random = np.random.default_rng(9)
+    centres = shapely.get_coordinates(shapely.centroid(buildings)) + random.normal(0, 0.3, (100, 2))
+    centres[7] = shapely.get_coordinates(shapely.centroid(on_new_map(buildings[7:8])))[0] + [12.0, 9.0]
+    regimes = judged(shapely.points(centres), base, captured_on=dates(*[BEFORE] * 100))
+    limit = limits_in_force().wrong_chance_ratio
+    assert regimes.wrong_chance_ratio[7] > limit
+    assert np.median(np.delete(regimes.wrong_chance_ratio, 7)) < limit

@@ -19,7 +19,7 @@ from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
 _SHIFTED_COLUMNS = ["pai_row", "pai_geometry", "moved", "shift_m", "uncertainty_m"]
-_QUALITY_COLUMNS = ["pai_row", "verdict", "reasons", "risk"]
+_QUALITY_COLUMNS = ["pai_row", "verdict", "reasons", "doubt", "risk"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipeline.officers.merge import Outcome
 from pipeline.officers.package import Offer, finite, token
 from pipeline.officers.saved_review import SavedReview, SavedRow
 from pipeline.pages.reasons import sentence
+from qa.doubt import DOUBTS
 
 
 def offer_features(
@@ -56,7 +57,7 @@ def _offer(row: int, rows: LayerRows, outcome: Outcome, numbers: Mapping[int, in
     return Offer(
         row=row,
         reference=rows.reference(row),
-        reasons=" ".join(sentence(code) for code in outcome.reasons),
+        reasons=" ".join([*_suspicion(row, rows), *(sentence(code) for code in outcome.reasons)]),
         remark="",
         shift_m=finite(rows.shifted["shift_m"][row].as_py()),
         uncertainty_m=finite(rows.shifted["uncertainty_m"][row].as_py()),
@@ -67,6 +68,12 @@ def _offer(row: int, rows: LayerRows, outcome: Outcome, numbers: Mapping[int, in
         fid=numbers.get(row),
         codes=tuple(outcome.reasons),
     )
+
+
+def _suspicion(row: int, rows: LayerRows) -> list[str]:
+    """What to suspect first, as a sentence; nothing where the triage had no doubt."""
+    doubt = rows.quality["doubt"][row].as_py()
+    return [DOUBTS[doubt]] if doubt else []
 
 
 def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, SavedRow]) -> Offer:
