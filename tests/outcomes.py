@@ -116,6 +116,7 @@ def _write_quality(migration: Migration, layer: str, status: list[str]) -> None:
     columns = {
         "pai_row": pa.array(range(len(status)), pa.int64()),
         "verdict": pa.array([verdicts[word] for word in status], pa.string()),
+        "doubt": pa.array(["control" if word == "open" else "" for word in status], pa.string()),
         "risk": pa.array([row % 13 / 13 for row in range(len(status))], pa.float64()),
     }
     _write(migration.quality(layer), pa.table(columns))

@@ -70,6 +70,7 @@ def write_stages(
         pai_row=rows,
         verdict=list(verdicts),
         reasons=pa.array([["outside_control"] if word == "review" else [] for word in verdicts], pa.list_(pa.string())),
+        doubt=pa.array(["control" if word == "review" else "" for word in verdicts], pa.string()),
         risk=pa.array(risks if risks is not None else [0.5] * count, pa.float64()),
     )
     _write(
