@@ -23,6 +23,9 @@ FAR_M = 50.0
 ON_A_CORNER_M = 0.03
 """Nearer than this a point lies on a corner; three steps of MapInfo's default rounding."""
 
+MOST_SEGMENTS = 16
+"""A longer line is cut for searching: a line is near as soon as any of its segments is."""
+
 _NEIGHBOURS = 12
 _OUTER_SHARE = 0.8
 _RADIUS_TO_STANDARD_ERROR = 1.0 / np.sqrt(-np.log(1.0 - _OUTER_SHARE))
@@ -35,7 +38,7 @@ class Edition:
 
     geometries: Geometries
     ids: NDArray[np.object_]
-    segments: shapely.STRtree
+    outlines: shapely.STRtree
     areas: shapely.STRtree
     area_ids: NDArray[np.str_]
     centres: cKDTree | None
@@ -44,14 +47,16 @@ class Edition:
     def of(cls, geometries: Geometries, ids: NDArray[np.object_]) -> Edition:
         """Index ``(n,)`` geometries (null and empty ones are passed over) with their ``(n,)`` ids (None unknown)."""
         good = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-        geometries, ids = shapely.force_2d(geometries[good]), ids[good]
+        geometries, ids = geometries[good], ids[good]
+        if shapely.has_z(geometries).any() or shapely.has_m(geometries).any():
+            geometries = shapely.force_2d(geometries)
         is_area = shapely.get_dimensions(geometries) == 2
         areas = geometries[is_area]
         centres = shapely.get_coordinates(shapely.centroid(areas))
         return cls(
             geometries,
             ids,
-            shapely.STRtree(_segments(geometries)),
+            shapely.STRtree(_outlines(geometries)),
             shapely.STRtree(areas),
             np.array([str(value or "") for value in ids[is_area]], dtype=str),
             cKDTree(centres) if len(centres) else None,
@@ -60,8 +65,8 @@ class Edition:
     def line_distance_m(self, points: Points) -> NDArray[np.float64]:
         """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``FAR_M``."""
         distance = np.full(len(points), np.inf)
-        if len(self.segments) and len(points):
-            (row, _), found = self.segments.query_nearest(
+        if len(self.outlines) and len(points):
+            (row, _), found = self.outlines.query_nearest(
                 shapely.points(points), max_distance=FAR_M, return_distance=True, all_matches=False
             )
             distance[row] = found
@@ -184,13 +189,29 @@ def _take_from_building(observed: ObservedShift, corners: CommonCorners, buildin
     observed.shift[known], observed.spread_m[known], observed.distance_m[known] = shift[known], spread_m[known], 0.0
 
 
-def _segments(geometries: Geometries) -> Geometries:
+def _outlines(geometries: Geometries) -> Geometries:
+    """Lines and outlines of areas, cut into short runs: few objects for a search tree, none of them with many segments.
+
+    One object for each segment would take several gigabytes for a borough.
+    """
     is_area = shapely.get_dimensions(geometries) == 2
     lines = np.concatenate([shapely.boundary(geometries[is_area]), geometries[~is_area]])
     parts = shapely.get_parts(lines[shapely.get_dimensions(lines) == 1])
-    points, line = shapely.get_coordinates(parts, return_index=True)
-    together = line[:-1] == line[1:]
-    return np.asarray(shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[together]))
+    is_long = shapely.get_num_points(parts) > MOST_SEGMENTS + 1
+    return np.concatenate([parts[~is_long], _cut(parts[is_long])])
+
+
+def _cut(lines: Geometries) -> Geometries:
+    points, line = shapely.get_coordinates(lines, return_index=True)
+    count = np.bincount(line, minlength=len(lines))
+    runs = -(-(count - 1) // MOST_SEGMENTS)
+    run_line = np.repeat(np.arange(len(lines)), runs)
+    run_start = MOST_SEGMENTS * (np.arange(len(run_line)) - np.repeat(np.cumsum(runs) - runs, runs))
+    run_count = np.minimum(run_start + MOST_SEGMENTS, count[run_line] - 1) - run_start + 1
+    run = np.repeat(np.arange(len(run_line)), run_count)
+    within = np.arange(len(run)) - np.repeat(np.cumsum(run_count) - run_count, run_count)
+    first = np.cumsum(count) - count
+    return np.asarray(shapely.linestrings(points[first[run_line][run] + run_start[run] + within], indices=run))
 
 
 def _common_corners(before: Edition, matches: Matches) -> CommonCorners | None:
