@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +12,9 @@ import numpy as np
 import pyogrio
 import shapely
 
+from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
-from pipeline.storage import Migration
+from pipeline.storage import Migration, whole_file
 from qa.base_maps import BaseMaps, Edition
 from transforms.errors import SourceError
 
@@ -33,13 +35,32 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     settings = migration.settings.base_maps
     if settings.before is None or settings.after is None:
         return None
-    return _read(*(_edition(migration.source(each.file), each) for each in (settings.before, settings.after)))
+    return _read(*(_edition(migration, each) for each in (settings.before, settings.after)))
 
 
 def base_map_files(migration: Migration) -> list[Path]:
-    """The files of the editions that the settings name, the old one first."""
+    """The files of the editions that the settings name, the old one first; all chunks where one comes in chunks.
+
+    Raises
+    ------
+    SourceError
+        If one does not exist.
+    """
     settings = migration.settings.base_maps
-    return [migration.source(each.file) for each in (settings.before, settings.after) if each]
+    return [
+        file for each in (settings.before, settings.after) if each for file in _delivered(migration.source(each.file))
+    ]
+
+
+def readable_base_map(migration: Migration, settings: BaseMap) -> Path:
+    """The file of an edition that GDAL can search: the delivery itself, or what was made of its MasterMap chunks.
+
+    Raises
+    ------
+    SourceError
+        If the delivery does not exist or a chunk of it is damaged.
+    """
+    return _edition(migration, settings).path
 
 
 @dataclass(frozen=True)
@@ -52,12 +73,50 @@ class _EditionFile:
     size_bytes: int
 
 
-def _edition(path: Path, settings: BaseMap) -> _EditionFile:
+def _edition(migration: Migration, settings: BaseMap) -> _EditionFile:
+    files = _delivered(migration.source(settings.file))
+    if is_master_map(files[0]):
+        return _state(_from_master_map(migration, settings, files), (LAYER,))
+    if len(files) > 1:
+        raise SourceError(
+            f"Base map {settings.file} is a folder, and {files[0].name} in it is no MasterMap GML. Name the file "
+            f"itself. {_CURE}"
+        )
+    return _state(files[0], tuple(settings.layers))
+
+
+def _delivered(path: Path) -> list[Path]:
+    """The files that ``path`` names: itself, or all of a folder in name order."""
+    is_folder = path.is_dir() and path.suffix.lower() != ".gdb"
+    found = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = found if is_folder else [path]
+    if not files:
+        raise SourceError(f"Base map folder {path} is empty. {_CURE}")
+    if not files[0].exists():
+        raise SourceError(f"Base map {path} cannot be read (no such file). {_CURE}")
+    return files
+
+
+def _state(path: Path, layers: tuple[str, ...]) -> _EditionFile:
     try:
         state = path.stat()
     except OSError as error:
         raise SourceError(f"Base map {path} cannot be read ({error.strerror}). {_CURE}") from None
-    return _EditionFile(path, tuple(settings.layers), state.st_mtime_ns, state.st_size)
+    return _EditionFile(path, layers, state.st_mtime_ns, state.st_size)
+
+
+def _from_master_map(migration: Migration, settings: BaseMap, files: list[Path]) -> Path:
+    """The GeoPackage made of MasterMap chunks; made again only when a chunk or the choice of features changes."""
+    unknown = [name for name in settings.layers if name not in FEATURES]
+    if unknown:
+        raise SourceError(f"Base map {settings.file} has no {unknown[0]}; it has {', '.join(FEATURES)}. {_CURE}")
+    states = [(file.as_posix(), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+    digest = hashlib.sha256(repr((states, settings.layers)).encode()).hexdigest()[:16]
+    made = migration.made_base_map(digest)
+    if not made.exists():
+        with whole_file(made) as beside:
+            write_master_map(files, beside, settings.layers or FEATURES)
+    return made
 
 
 @lru_cache(maxsize=1)

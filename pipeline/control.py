@@ -133,7 +133,7 @@ def _deriver(migration: Migration) -> Deriver | None:
 
     def derive(taken: Points) -> tuple[ControlFile, ControlRows]:
         rows = derive_control(base.matches, is_area, taken)
-        digest = " ".join(sha256(path) for path in editions)
+        digest = " ".join(sha256(path) for path in editions if path.is_file())
         count = len(rows)
         file = ControlFile(
             DERIVED_FILE, editions[-1], digest, migration.settings.control.vintage, rows.form, count, count, 0, ""

@@ -59,6 +59,10 @@ class Migration:
         """The control files: name, form, hash, vintage, rows used and refused."""
         return self.build_dir / "control" / "manifest.json"
 
+    def made_base_map(self, digest: str) -> Path:
+        """What was made of a base map delivered in chunks; ``digest`` tells deliveries apart (GeoPackage)."""
+        return self.build_dir / "base_maps" / f"{digest}.gpkg"
+
     @property
     def field_file(self) -> Path:
         """The fitted shift."""

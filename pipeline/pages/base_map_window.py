@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.base_maps import readable_base_map
 from pipeline.pages.maps import Extent
 from pipeline.pages.outlines import drawable
 from pipeline.storage import Migration
+from transforms.errors import SourceError
 
 NEAR_M = 40.0
 MOST_READ = 100_000
@@ -35,14 +39,21 @@ def new_map_around(migration: Migration, extent: Extent, shapes: NDArray[np.obje
 
 
 def _count(migration: Migration) -> int:
-    settings = migration.settings.base_maps.after
-    assert settings is not None
-    path = migration.source(settings.file)
     try:
-        layers = settings.layers or [name for name, _ in pyogrio.list_layers(path)]
-        return sum(pyogrio.read_info(path, layer=layer)["features"] for layer in layers)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        return sum(pyogrio.read_info(path, layer=layer)["features"] for path, layer in _new_map(migration))
+    except (SourceError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
         return 0
+
+
+def _new_map(migration: Migration) -> list[tuple[Path, str]]:
+    """The file and the layers of the new base map; none where the settings name no map."""
+    settings = migration.settings.base_maps.after
+    if settings is None:
+        return []
+    path = readable_base_map(migration, settings)
+    there = [name for name, _ in pyogrio.list_layers(path)]
+    chosen = [name for name in settings.layers if name in there]  # MasterMap's are chosen when it is made ready
+    return [(path, layer) for layer in chosen or there]
 
 
 def read_new_map(migration: Migration, extent: Extent) -> NDArray[np.object_]:
@@ -50,13 +61,8 @@ def read_new_map(migration: Migration, extent: Extent) -> NDArray[np.object_]:
 
     A page must not fail for want of a background: that the base map is readable is the quality stage's business.
     """
-    settings = migration.settings.base_maps.after
-    if settings is None:
-        return np.empty(0, dtype=object)
-    path = migration.source(settings.file)
     try:
-        layers = settings.layers or [name for name, _ in pyogrio.list_layers(path)]
-        read = [pyogrio.raw.read(path, layer=layer, columns=[], bbox=extent)[2] for layer in layers]
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+        read = [pyogrio.raw.read(path, layer=layer, columns=[], bbox=extent)[2] for path, layer in _new_map(migration)]
+    except (SourceError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
         return np.empty(0, dtype=object)
     return drawable([wkb for shapes in read for wkb in shapes])
