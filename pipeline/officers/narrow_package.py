@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyogrio
+import shapely
 
 from pipeline.fingerprint import geometry_hashes, read_geometry
 from pipeline.formats import open_batches, write_batches
@@ -31,6 +33,7 @@ NARROW_SUFFIXES = (".tab", ".shp")
 _OLD, _CONTROL, _NEW = "_old", "_control", "_new_control"
 _KINDS = ("_points", "_multipoints", "_lines", "_polygons")
 _WIDEST = 254
+_EXAMPLE = "Example, not read: draw lines of two points like this one, from the old place to the new."
 _WIDTHS = {"id": 60, "reasons": 254, "decision": 14, "why": 16, "note": 254, "officer": 60, "decided_at": 25}
 _WIDTHS |= {"remark": 254, "codes": 254, "offer": 100, "drawn": 16, "file": 60, "code": 20, "verdict": 10}
 _TEXTS = ("id", "reasons", "decision", "why", "note", "officer", "decided_at", "remark", "codes", "offer", "drawn")
@@ -59,9 +62,9 @@ def read_narrow_review(path: Path, name: str, *, is_main: bool = False) -> Saved
     try:
         rows = [row for part in (path, *_parts(path)) for row in _read(part)]
         control = [_saved_control(*row) for row in _read_if_there(path, _CONTROL)]
-        drawn = [_saved_control(*row) for row in _read_if_there(path, _NEW)]
+        drawn = [saved for row in _read_if_there(path, _NEW) if (saved := _saved_control(*row)).remark != _EXAMPLE]
         old = [as_text(values.get("offer")) for _, values, _ in _read_if_there(path, _OLD)]
-    except (PostPaiError, OSError) as error:
+    except (PostPaiError, OSError, pyogrio.errors.DataSourceError) as error:
         raise ReviewError(
             f"{path} cannot be read ({str(error).rstrip('.')}), so no decision was taken from it. Save it again; every "
             "decision taken in before is in the log."
@@ -100,10 +103,13 @@ def write_narrow_review(
         beside = Path(folder) / path.name
         _write_features(beside, shown, [""] * len(shown))
         if shown:
-            _write_features(beside, shown, _as_rounded(beside, len(shown)))
+            rounded = _as_rounded(beside, len(shown))
+            drawn = [offer.drawn or place for offer, place in zip(shown, rounded, strict=True)]
+            _write_features(beside, shown, drawn)
         _write(_with(beside, _OLD), [offer.before for offer in shown], _old_columns(shown))
         _write(_with(beside, _CONTROL), around.control.lines, _control_columns(around.control))
-        _write(_with(beside, _NEW), around.drawn.lines, _drawn_columns(around.drawn))
+        lines = around.drawn if len(around.drawn) or not shown else _example(shown[0])
+        _write(_with(beside, _NEW), lines.lines, _drawn_columns(lines))
         if not may_replace():
             return False
         _put_in_place(Path(folder), path)
@@ -147,6 +153,8 @@ def _read_if_there(path: Path, ending: str) -> list[tuple[int, dict[str, Any], b
 
 def _read(path: Path) -> list[tuple[int, dict[str, Any], bytes | None]]:
     rows: list[tuple[int, dict[str, Any], bytes | None]] = []
+    if pyogrio.read_info(path)["features"] == 0:
+        return rows  # an empty MapInfo table does not say that it may hold geometry
     with open_batches(path) as stream:
         for batch in stream.batches:
             for values in batch.to_pylist():
@@ -210,6 +218,14 @@ def _as_rounded(path: Path, count: int) -> list[str]:
     for part in (path, *_parts(path)):
         by_row |= {str(values["risk_order"]): geometry for _, values, geometry in _read(part)}
     return geometry_hashes(by_row.get(str(number)) for number in range(1, count + 1))
+
+
+def _example(offer: Offer) -> Lines:
+    """One short line: an empty file of these formats would not say that it holds lines, nor where they lie."""
+    shape = read_geometry(offer.before)
+    easting, northing = shapely.get_coordinates(shape)[0] if shape is not None and not shape.is_empty else (0.0, 0.0)
+    line = shapely.linestrings([[easting, northing], [easting + 1.0, northing]])
+    return Lines([shapely.to_wkb(line)], {"note": [""], "officer": [""], "decided_at": [""], "remark": [_EXAMPLE]})
 
 
 def _old_columns(offers: Sequence[Offer]) -> dict[str, Sequence[Any]]:

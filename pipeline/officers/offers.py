@@ -97,4 +97,5 @@ def _with_answer(offer: Offer, saved: SavedRow) -> Offer:
         why=saved.why,
         decided_at=saved.decided_at,
         codes=saved.codes,
+        drawn=saved.drawn,
     )

@@ -46,6 +46,8 @@ class Offer:
     why: str = ""
     decided_at: str = ""
     codes: tuple[str, ...] = ()
+    drawn: str = ""
+    """The fingerprint of the proposal in a file that rounds, where an officer has answered in one."""
 
     @property
     def shown(self) -> Shown:

@@ -1,0 +1,253 @@
+"""Copies, other software and false alarms: answers from any file are merged, and nothing is overwritten in silence."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyogrio.raw
+import pytest
+import shapely
+from review_migration import LAYER, execute, gpkg_blob, make_migration, outcomes, places, save, square
+from review_migration import write_stages as write_stages_of
+
+from pipeline.officers.decisions import read_decisions
+from pipeline.officers.progress import review_progress
+from pipeline.review import Reviewed, changed_reviews, review_layer
+from pipeline.storage import Migration
+
+SQUARES = [square(400_000.0 + 20 * number) for number in range(5)]
+VERDICTS = ["accept", "leave", "review", "review", "review"]
+RISKS = [0.0, 0.0, 0.1, 0.2, 0.9]
+
+
+def write_stages(migration: Migration, shift_m: tuple[float, float] = (1.0, -2.0)) -> None:
+    write_stages_of(migration, SQUARES, VERDICTS, risks=RISKS, shift_m=shift_m)
+
+
+@pytest.fixture
+def migration(tmp_path: Path) -> Migration:
+    """Five squares, three of them open, offered as GeoPackage, TAB and Shapefile."""
+    migration = make_migration(tmp_path)
+    layers = [layer.model_copy(update={"review_formats": ["tab", "shp"]}) for layer in migration.settings.layers]
+    migration = Migration(migration.root, migration.settings.model_copy(update={"layers": layers}))
+    write_stages(migration)
+    review_layer(migration, LAYER, "run-1")
+    return migration
+
+
+def copy_for(migration: Migration, name: str) -> Path:
+    """An officer takes a copy of the review file home."""
+    path = migration.review_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(migration.review(LAYER), path))
+
+
+def save_in(path: Path, row: int, **changes: object) -> None:
+    if "geometry" in changes:
+        changes["geom"] = gpkg_blob(changes.pop("geometry"))  # type: ignore[arg-type]
+    assigned = ", ".join(f'"{column}" = ?' for column in changes)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{trigger}"')
+        connection.execute(f"UPDATE {LAYER} SET {assigned} WHERE pai_row = {row}", tuple(changes.values()))
+
+
+def run(migration: Migration, name: str = "run-2") -> Reviewed:
+    return review_layer(migration, LAYER, name)
+
+
+@pytest.mark.parametrize("name", ["trees_ann.gpkg", "incoming/trees.gpkg", "incoming/trees_bob.gpkg"])
+def test_an_answer_in_a_copy_counts(migration: Migration, name: str) -> None:
+    save_in(copy_for(migration, name), 3, decision="keep", officer="Ann")
+    assert run(migration).decisions_taken == 1 and outcomes(migration)[3][0] == "unmoved"
+    assert read_decisions(migration.decisions_log, LAYER)[0].copy == name
+    assert run(migration, "run-3").decisions_taken == 0, "the same copy says nothing new"
+
+
+def test_a_copy_of_another_layer_with_a_longer_name_is_left_to_it(tmp_path: Path) -> None:
+    migration = make_migration(tmp_path, [LAYER, "trees_old"])
+    for layer in (LAYER, "trees_old"):
+        write_stages_of(migration, SQUARES[:1], ["review"], layer=layer)
+        review_layer(migration, layer, "run-1")
+    assert run(migration).findings == ()
+
+
+def test_two_officers_with_copies_who_agree_agree(migration: Migration) -> None:
+    for name in ("trees_ann.gpkg", "trees_bob.gpkg"):
+        save_in(copy_for(migration, name), 3, decision="keep", officer=name)
+    assert run(migration).disagreements == 0 and outcomes(migration)[3][0] == "unmoved"
+
+
+def test_two_officers_who_disagree_are_shown_both_versions_and_neither_counts(migration: Migration) -> None:
+    fixed = square(400_064.0)
+    save_in(copy_for(migration, "trees_ann.gpkg"), 3, geometry=fixed, officer="Ann", note="hedge")
+    save_in(copy_for(migration, "trees_bob.gpkg"), 3, decision="keep", officer="Bob")
+    review = run(migration)
+    (finding,) = [each for each in review.findings if "officers disagree" in each]
+    assert "Ann said fixed" in finding and "Bob said keep" in finding and review.disagreements == 1
+    assert outcomes(migration)[3][:1] == ("open",) and outcomes(migration)[3][1][0] == "officers_disagree"
+    versions = execute(migration, "SELECT officer, decision FROM both_versions ORDER BY fid")
+    assert versions == [("Ann", "fixed"), ("Bob", "keep")]
+    _, _, drawn, _ = pyogrio.raw.read(migration.review(LAYER), layer="both_versions")
+    assert shapely.equals(shapely.from_wkb(drawn[0]), fixed) and shapely.equals(shapely.from_wkb(drawn[1]), SQUARES[3])
+    assert run(migration, "run-3").decisions_taken == 0, "nothing new was said"
+    save(migration, 3, decision="keep", officer="Carol")
+    assert run(migration, "run-4").disagreements == 0 and outcomes(migration)[3][0] == "unmoved"
+    assert len(read_decisions(migration.decisions_log, LAYER)) == 3, "every version stays in the log"
+
+
+def test_a_copy_taken_before_a_decision_does_not_overwrite_it(migration: Migration) -> None:
+    late = copy_for(migration, "trees_late.gpkg")
+    save(migration, 3, decision="keep", officer="Ann")
+    run(migration)
+    save_in(late, 3, decision="accept", officer="Bob")
+    assert run(migration, "run-3").disagreements == 1 and outcomes(migration)[3][0] == "open"
+
+
+def test_the_same_disagreement_is_found_after_the_source_came_in_another_order(migration: Migration) -> None:
+    late = copy_for(migration, "trees_late.gpkg")
+    write_stages_of(migration, SQUARES[::-1], VERDICTS[::-1], references=[f"T{row}" for row in (4, 3, 2, 1, 0)])
+    run(migration)
+    save(migration, 1, decision="keep", officer="Ann")
+    run(migration, "run-3")
+    save_in(late, 3, decision="accept", officer="Bob")
+    assert run(migration, "run-4").disagreements == 1 and outcomes(migration)[1][0] == "open"
+
+
+def test_a_row_deleted_from_a_copy_says_nothing(migration: Migration) -> None:
+    path = copy_for(migration, "trees_ann.gpkg")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{trigger}"')
+        connection.execute(f"DELETE FROM {LAYER} WHERE pai_row = 2")
+    assert run(migration).findings == ()
+
+
+def test_a_damaged_copy_is_named_and_costs_no_other(migration: Migration) -> None:
+    (migration.review_dir / "trees_ann.gpkg").write_bytes(b"half a file")
+    save_in(copy_for(migration, "trees_bob.gpkg"), 3, decision="keep", officer="Bob")
+    review = run(migration)
+    assert any("trees_ann.gpkg cannot be read" in finding for finding in review.findings)
+    assert outcomes(migration)[3][0] == "unmoved"
+
+
+def test_an_emptied_decision_is_taken_back_by_a_new_entry(migration: Migration) -> None:
+    save(migration, 3, decision="keep", officer="Ann")
+    run(migration)
+    save(migration, 3, decision=None)
+    run(migration, "run-3")
+    assert outcomes(migration)[3][0] == "open"
+    assert [each.decision for each in read_decisions(migration.decisions_log, LAYER)] == ["keep", "undo"]
+    save(migration, 3, decision="keep")
+    run(migration, "run-4")
+    assert outcomes(migration)[3][0] == "unmoved" and run(migration, "run-5").decisions_taken == 0
+
+
+def test_the_sensor_sees_a_copy(migration: Migration) -> None:
+    _, cursor = changed_reviews(migration, None, quiet_s=0)
+    save_in(copy_for(migration, "trees_ann.gpkg"), 3, decision="keep", officer="Ann")
+    assert changed_reviews(migration, cursor, quiet_s=0)[0] == [LAYER]
+
+
+def test_a_clock_an_hour_off_changes_no_order(migration: Migration) -> None:
+    """The order of the log counts, not what a clock said."""
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    save(migration, 3, decision="accept", officer="Ann", decided_at="2026-03-01T13:00:00")
+    review_layer(migration, LAYER, "run-2", noon)
+    save(migration, 3, decision="keep", officer="Ann", decided_at="2026-03-01T11:05:00")
+    review_layer(migration, LAYER, "run-3", noon - timedelta(hours=1))
+    assert outcomes(migration)[3][0] == "unmoved"
+
+
+def edit_narrow(path: Path, edit: Callable[[dict[str, np.ndarray], np.ndarray], None]) -> None:
+    """What another program does: read the table, change it, write it again as it does itself."""
+    meta, _, geometries, fields = pyogrio.raw.read(path)
+    names = list(meta["fields"])
+    columns = dict(zip(names, fields, strict=True))
+    edit({name.lower(): column for name, column in columns.items()}, geometries)
+    for each in path.parent.glob(f"{path.stem}.*"):
+        each.unlink()
+    driver = {".tab": "MapInfo File", ".shp": "ESRI Shapefile"}[path.suffix]
+    options = {"BOUNDS": "0,0,2000000,2000000"} if path.suffix == ".tab" else {}
+    pyogrio.raw.write(
+        path, geometries, list(columns.values()), names, driver=driver, geometry_type=meta["geometry_type"],
+        crs="EPSG:27700", **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["tab", "shp"])
+def test_other_software_is_offered_the_same_and_answers_the_same(migration: Migration, kind: str) -> None:
+    path = migration.review_in(LAYER, kind)
+    fixed = square(400_044.0)
+
+    def answer(columns: dict[str, np.ndarray], geometries: np.ndarray) -> None:
+        row = {int(number): at for at, number in enumerate(columns["source_row"])}
+        columns["decision"][row[3]], columns["officer"][row[3]] = "keep", "Ann"
+        columns["decision"][row[4]], columns["why"][row[4]] = "accept", "checked"
+        geometries[row[2]] = shapely.to_wkb(fixed)
+
+    meta, _, _, fields = pyogrio.raw.read(path)
+    assert list(fields[list(meta["fields"]).index("source_row")]) == [4, 3, 2], "the riskiest first"
+    assert run(migration).decisions_taken == 0, "rounding is no edit"
+    edit_narrow(path, answer)
+    review = run(migration, "run-3")
+    assert (review.decisions_taken, review.findings) == (3, ())
+    assert [status for status, _ in outcomes(migration)] == ["moved", "unmoved", "fixed", "unmoved", "moved"]
+    assert shapely.hausdorff_distance(places(migration)[2], fixed) < 0.002
+    assert {each.copy for each in read_decisions(migration.decisions_log, LAYER)} == {f"{kind}/trees.{kind}"}
+    assert run(migration, "run-4").decisions_taken == 0 and outcomes(migration)[2][0] == "fixed"
+
+
+def test_answers_in_tab_and_geopackage_that_differ_are_a_disagreement(migration: Migration) -> None:
+    def accept(columns: dict[str, np.ndarray], geometries: np.ndarray) -> None:
+        columns["decision"][:], columns["officer"][:] = "accept", "Bob"
+
+    save(migration, 3, decision="keep", officer="Ann")
+    edit_narrow(migration.review_in(LAYER, "tab"), accept)
+    assert run(migration).disagreements == 1 and outcomes(migration)[3][0] == "open"
+
+
+def _false_alarm(migration: Migration, row: int = 4, decision: str = "accept") -> None:
+    save(migration, row, decision=decision, why="false_alarm", officer="Ann")
+    run(migration)
+
+
+@pytest.mark.parametrize(("shift_m", "status"), [((1.2, -2.0), "moved"), ((1.4, -2.0), "open")])
+def test_a_false_alarm_is_not_raised_again_while_the_proposal_moves_little(
+    migration: Migration, shift_m: tuple[float, float], status: str
+) -> None:
+    _false_alarm(migration)
+    write_stages(migration, shift_m)
+    run(migration, "run-3")
+    assert outcomes(migration)[4][0] == status
+    if status == "moved":
+        assert places(migration)[4] == shapely.transform(SQUARES[4], lambda xy: xy + shift_m), "the proposal of today"
+
+
+@pytest.mark.parametrize("decision", ["accept", "keep"])
+def test_a_new_cause_raises_a_false_alarm_again(migration: Migration, decision: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _false_alarm(migration, decision=decision)
+    table = pq.read_table(migration.quality(LAYER))
+    reasons = [*table["reasons"].to_pylist()[:4], ["outside_control", "area_changed"]]
+    pq.write_table(table.set_column(2, "reasons", pa.array(reasons)), migration.quality(LAYER))
+    run(migration, "run-3")
+    assert outcomes(migration)[4] == ("open", ["new_cause", "outside_control", "area_changed"])
+
+
+def test_the_progress_counts_by_officer_and_day_and_forecasts_the_rest(migration: Migration) -> None:
+    for number, row in enumerate((2, 3)):
+        save(migration, row, decision="keep", officer="Ann", decided_at=f"2026-03-0{number + 1}T09:00:00")
+    run(migration)
+    progress = review_progress(migration, LAYER)
+    assert (progress.features, progress.open, progress.decided, progress.by_officer) == (5, 1, {"keep": 2}, {"Ann": 2})
+    assert progress.by_day == {"2026-03-01": {"Ann": 1}, "2026-03-02": {"Ann": 1}}
+    assert progress.hours_left == 0.1 and "assumed" in progress.basis
