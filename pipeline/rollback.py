@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,10 @@ from pipeline.delivery.layer_files import file_names, write_layer
 from pipeline.delivery.place import all_withdrawn, folder_beside, manifest_path, put_in_place, withdraw
 from pipeline.delivery.provenance import foundations, versions
 from pipeline.delivery.read_back import check_export
-from pipeline.delivery.states import LATEST, ORIGINAL, chosen_state, kept_states, unpack_state, why_held
+from pipeline.delivery.states import LATEST, ORIGINAL, chosen_state, keep_state, kept_states, unpack_state, why_held
 from pipeline.ledger import record_manifest, record_put_back
 from pipeline.pages.outcome import read_outcome
-from pipeline.storage import Migration, sha256, write_json
+from pipeline.storage import Migration, read_json, sha256, write_json
 from transforms.errors import ExportError
 
 
@@ -95,6 +96,7 @@ def put_back(
         record_put_back(
             migration, layer, who | {"files": {file["name"]: file["sha256"] for file in manifest["files"]}}, now
         )
+        _keep_present(migration, layer)
         withdrawn = withdraw(migration, layer, keep={path.name for path in beside.iterdir()})
         files = put_in_place(migration, layer, beside)
     manifest |= {
@@ -104,6 +106,26 @@ def put_back(
     write_json(manifest_path(migration, layer), manifest)
     record_manifest(migration, layer, sha256(manifest_path(migration, layer)), str(manifest["exported_by_run"]))
     return PutBack(layer, to, files, withdrawn)
+
+
+def _keep_present(migration: Migration, layer: str) -> None:
+    """Keep what lies there now, if it is from before states were kept: it would be lost."""
+    path = manifest_path(migration, layer)
+    if not path.exists():
+        return
+    manifest = read_json(path)
+    run = manifest["exported_by_run"]
+    files = [migration.exports_dir / file["name"] for file in manifest["files"]]
+    if (
+        run == ORIGINAL
+        or any(run == state.run for state in kept_states(migration, layer))
+        or not all(file.exists() for file in files)
+    ):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in files:
+            shutil.copyfile(file, Path(folder) / file.name)
+        keep_state(migration, layer, Path(folder), manifest, content=f"from before states were kept: {run}")
 
 
 @contextmanager

@@ -96,11 +96,21 @@ def _check_control(tally: _Tally, migration: Migration) -> None:
     if not migration.control_manifest.exists():
         return
     for file in read_json(migration.control_manifest)["files"]:
+        if file["form"] == "base_maps":
+            _check_base_maps(tally, migration, file["sha256"].split())
+            continue
         path = migration.root / file["path"]
         if path.is_relative_to(migration.build_dir):
             continue
         is_same = path.is_file() and sha256(path) == file["sha256"] if file["sha256"] else path.exists()
         tally.note_unless(is_same, f"Control file {file['name']} is not the one the shift was fitted to; run again.")
+
+
+def _check_base_maps(tally: _Tally, migration: Migration, digests: list[str]) -> None:
+    maps = migration.settings.base_maps
+    files = [migration.source(each.file) for each in (maps.before, maps.after) if each]
+    found = sorted(sha256(file) for file in files if file.is_file())
+    tally.note_unless(found == sorted(digests), "The base maps are not those the control was taken from; run again.")
 
 
 def _check_shift(tally: _Tally, migration: Migration) -> None:

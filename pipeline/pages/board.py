@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from pipeline.delivery.place import manifest_path
+from pipeline.delivery.states import why_held
+from pipeline.officers.outdated import why_outdated
+from pipeline.officers.sign_off import sign_off_state
 from pipeline.pages.evidence import render_page, share, thousands
 from pipeline.pages.maps import Features, extent_of, layer_map, small_map
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
@@ -26,7 +29,7 @@ from pipeline.storage import Migration, read_json, sha256, whole_file
 from transforms.errors import ExportError
 
 State = Literal["final", "draft", "outdated", "blocked", "waiting"]
-"""Of a layer: exported; exported with open features; to be exported again; stopped on the way; not begun."""
+"""Of a layer: exported; open or not signed; to be run or exported again; stopped on the way; not begun."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,10 @@ def _where_it_stopped(migration: Migration, layer_name: str) -> tuple[State, str
 
 def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
     layer = outcome.layer.name
+    if held := why_held(migration, layer):
+        return "outdated", held
+    if old := why_outdated(migration, layer):
+        return "outdated", old
     if not _is_exported(migration, layer):
         return "outdated", "The outcome is newer than the export: export this layer."
     if outcome.counts.open:
@@ -170,6 +177,8 @@ def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
             "One feature waits" if outcome.counts.open == 1 else f"{thousands(outcome.counts.open)} features wait"
         )
         return "draft", f"{open_ones} for an officer: open review/{layer}.gpkg, decide, save."
+    if unsigned := sign_off_state(migration, layer).sentence:
+        return "draft", unsigned
     return "final", "Nothing: hand over the export."
 
 
