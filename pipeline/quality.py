@@ -28,6 +28,9 @@ from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
 from transforms.contract import Control
 
+_ANSWERED_BY_THE_MAP = ("base_map_disagrees", "control_disagrees")
+"""Findings about the surroundings of a feature, which do not count where it lies on its own lines all round."""
+
 _ABOUT_THE_SHIFT = ("shift_m", "uncertainty_m", "control_distance_m", "break_distance_m", "straddling_m")
 
 
@@ -100,6 +103,8 @@ class _Proposal:
         self.about_the_shift = {name: _numbers(shifted, name) for name in _ABOUT_THE_SHIFT}
         self.regimes = _regimes(shifted)
         self.reattachment = _reattachment(shifted)
+        placed = "is_placed_by_map" in shifted.column_names
+        self.is_placed_by_map = _booleans(shifted["is_placed_by_map"]) if placed else np.zeros(len(shifted), dtype=bool)
 
     @property
     def strategy(self) -> Strategy:
@@ -112,18 +117,22 @@ class _Proposal:
 
 def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) -> triage.Verdicts:
     move, limits, regimes = proposal.move, proposal.limits, proposal.regimes
-    position_doubt = _position_doubt(measures, limits)
+    position_doubt = _position_doubt(measures, proposal.is_placed_by_map, limits)
     out_m = np.fmax(np.fmax(measures["shift_m"], measures["base_map_disagreement_m"]), limits.position_error_m)
-    findings = findings_of(measures, move.moved, limits) | _stage_findings(proposal) | (more or {})
+    findings = findings_of(measures, move.moved, limits)
+    for code in _ANSWERED_BY_THE_MAP:
+        findings[code] &= ~proposal.is_placed_by_map
+    findings |= _stage_findings(proposal) | (more or {})
     return triage.triage(
         regimes.regime, regimes.reasons, move.moved, regimes.wrong_chance_ratio, position_doubt, out_m, findings, limits
     )
 
 
-def _position_doubt(measures: Measures, limits: Limits) -> NDArray[np.float64]:
+def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits: Limits) -> NDArray[np.float64]:
     """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
 
-    It is silent too where a break may run between a vertex and the corners that speak for it.
+    It is silent too where a break may run between a vertex and the corners that speak for it. What lay on its lines all
+    round and was placed by those very lines is where the map shows it, whatever corners near by did.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], limits.position_error_m
@@ -133,7 +142,8 @@ def _position_doubt(measures: Measures, limits: Limits) -> NDArray[np.float64]:
     alone = triage.position_wrong_chance(uncertainty_m, unseen, unseen, limit_m)
     is_partial = measures["base_map_told_ratio"] < 1.0
     is_across = measures["base_map_reach_m"] > measures["break_distance_m"]
-    return np.where(is_partial | is_across, np.maximum(seen, alone), seen)
+    chance = np.where(is_partial | is_across, np.maximum(seen, alone), seen)
+    return np.where(placed_by_map, 0.0, chance)
 
 
 def _stage_findings(proposal: _Proposal) -> Masks:

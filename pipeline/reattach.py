@@ -18,7 +18,7 @@ from pipeline.formats import GEOMETRY, open_batches
 from pipeline.geometry.edges import LayerEdges, attachable
 from pipeline.geometry.layer_move import WORKERS, move_layer
 from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
-from pipeline.geometry.move import MovedBatch, MoveRules
+from pipeline.geometry.move import STRADDLING, MovedBatch, MoveRules
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.settings import LayerSettings
@@ -27,12 +27,15 @@ from pipeline.storage import Migration, whole_file
 from qa.attachment import TELLING_M, Attachment, attach
 from qa.base_maps import BaseMaps
 from qa.following import follow, learn_tolerance_m
-from qa.limits import limits_in_force
 from qa.old_lines import OldLines
+from qa.regime import AFFECTED
 from transforms.errors import SettingsError, SourceError
 
 _NEVER_ATTACHED = ("measured_on_ground", "small_scale", "coarse_coordinates")
 """What was never traced from the map, by reason of its regime."""
+
+_WHOLE_RATIO = 0.999
+"""Of the length of its edges, what must be attached for a feature to count as placed by the map, across breaks too."""
 
 _OUTCOMES = ("followed", "attached", "gone", "changed", "disagrees")
 
@@ -96,6 +99,7 @@ class _Outcome:
 
     wanted: NDArray[np.bool_]
     moved: NDArray[np.bool_]
+    is_placed_by_map: NDArray[np.bool_]
     geometry: pa.ChunkedArray
     shift_easting_m: NDArray[np.float64]
     shift_northing_m: NDArray[np.float64]
@@ -114,21 +118,23 @@ def _read_shifted(migration: Migration, layer_name: str) -> pa.Table:
 
 def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps) -> _Outcome:
     field, lines = read_field(migration.field_file).field, _old_lines(base)
-    rules = MoveRules(settings.tolerance_m, limits_in_force(migration.settings.limits).straddling_m)
+    rules = MoveRules(settings.tolerance_m, np.inf)  # what straddles is taken only where the map places all of it
     opener = partial(open_batches, migration.staged(settings.name), batch_rows=BATCH_ROWS)
     moved = np.asarray(shifted["moved"].to_numpy(zero_copy_only=False), dtype=bool)
+    straddles = np.array([code == STRADDLING for code in shifted["blocked_by"].to_pylist()], dtype=bool)
     with ThreadPoolExecutor(WORKERS) as executor:
-        others = neighbour_places(migration, settings.name) if moved.any() else ()
+        others = neighbour_places(migration, settings.name) if (moved | straddles).any() else ()
         with survey_layer(opener, executor, others=others) as survey:
             batch = WkbBatch.of(_whole_column(survey))
-            wanted = attachable(batch, moved & ~_is_never_attached(shifted))
+            wanted = attachable(batch, (moved | straddles) & ~_is_never_attached(shifted))
             drawn = LayerEdges.of(batch, survey.nodes, wanted)
             tolerance_m = learn_tolerance_m(drawn.edges.place, lines)
             following = follow(drawn.edges, lines, tolerance_m)
             attachment = attach(drawn.edges, following, lines, base, field, len(batch))
             attached = drawn.attached(following, attachment)
             batches = move_layer(survey, field, rules, settings.shape, executor, wanted=wanted, attached=attached)
-            return _collect(batches, wanted, int((moved & ~wanted).sum()), attachment, tolerance_m)
+            whole = attachment.length_m["attached"] >= _WHOLE_RATIO * drawn.edges.length_m(len(batch))
+            return _collect(batches, wanted, moved, whole, attachment, tolerance_m)
 
 
 def _whole_column(survey: LayerSurvey) -> pa.Array:
@@ -145,7 +151,8 @@ def _is_never_attached(shifted: pa.Table) -> NDArray[np.bool_]:
 def _collect(
     batches: Iterator[tuple[pa.RecordBatch, MovedBatch]],
     wanted: NDArray[np.bool_],
-    never_attached: int,
+    was_moved: NDArray[np.bool_],
+    whole: NDArray[np.bool_],
     attachment: Attachment,
     tolerance_m: float,
 ) -> _Outcome:
@@ -154,16 +161,18 @@ def _collect(
     def column(name: str) -> NDArray[np.float64]:
         return np.concatenate([getattr(outcome, name) for outcome in done]) if done else np.empty(0)
 
+    moved = column("moved").astype(bool)
     return _Outcome(
-        wanted,
-        column("moved").astype(bool),
+        wanted & (was_moved | whole),
+        moved & (was_moved | whole),
+        moved & whole,
         pa.chunked_array([outcome.geometry.cast(pa.binary()) for outcome in done], pa.binary()),
         column("shift_easting_m"),
         column("shift_northing_m"),
         column("vertices_added").astype(np.int64),
         attachment.length_m,
         tolerance_m,
-        never_attached,
+        int((was_moved & ~wanted).sum()),
     )
 
 
@@ -178,10 +187,22 @@ def _with_attachment(shifted: pa.Table, outcome: _Outcome) -> pa.Table:
         columns[name] = pa.array(np.where(outcome.moved, getattr(outcome, name), was), shifted[name].type)
     shift = [np.asarray(columns[f"shift_{axis}_m"].to_numpy(zero_copy_only=False)) for axis in ("easting", "northing")]
     columns["shift_m"] = pa.array(np.hypot(*shift))
+    columns |= _no_longer_straddling(shifted, outcome.is_placed_by_map)
     columns["is_attached"] = pa.array(outcome.moved & (outcome.length_m["attached"] > 0))
     columns |= {f"{name}_m": pa.array(outcome.length_m[name]) for name in _OUTCOMES}
     columns["reattach_reasons"] = pa.array(_reasons(outcome), pa.list_(pa.string()))
     return pa.table(columns).replace_schema_metadata(shifted.schema.metadata)
+
+
+def _no_longer_straddling(shifted: pa.Table, placed: NDArray[np.bool_]) -> dict[str, pa.Array]:
+    """The columns of what was placed whole by the lines that it followed; of this, nothing straddles any more."""
+    mask = pa.array(placed)
+    return {
+        "moved": pa.compute.or_(shifted["moved"], mask),
+        "blocked_by": pa.compute.if_else(mask, None, shifted["blocked_by"]),
+        "regime": pa.compute.if_else(mask, AFFECTED, shifted["regime"]),
+        "is_placed_by_map": mask,
+    }
 
 
 def _reasons(outcome: _Outcome) -> list[list[str]]:

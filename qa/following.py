@@ -47,6 +47,12 @@ class Edges:
     end: Integers
     feature: Integers
 
+    def length_m(self, features: int) -> Numbers:
+        """The length of all edges of each of ``features``, ``(features,)``; infinite for one without edges."""
+        length = np.linalg.norm(self.place[self.end] - self.place[self.start], axis=1)
+        total = np.bincount(self.feature, weights=length, minlength=features)
+        return np.where(total > 0, total, np.inf)
+
 
 @dataclass(frozen=True)
 class Following:

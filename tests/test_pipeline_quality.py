@@ -220,3 +220,31 @@ def test_curves_are_measured_through_their_defining_points():
     assert shapely.equals(geometries[0], CURVE)
     assert geometries[1].area == pytest.approx(1.0)
     assert unread.tolist() == [False, False, True, False]
+
+
+def test_what_its_own_lines_placed_is_accepted_however_unsure_the_field_is(migration):
+    """Beside a break the field says nothing; the lines a feature lay on all round say where it went."""
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas))
+    verdicts = {}
+    for placed in (False, True):
+        shifted = pq.read_table(migration.shifted("sites"), columns=None)
+        kept = [name for name in shifted.column_names if name not in ("uncertainty_m", "break_distance_m")]
+        unsure = {"uncertainty_m": pa.array([1.5] * 60), "break_distance_m": pa.array([0.0] * 60)}
+        columns = {name: shifted[name] for name in kept} | unsure | {"is_placed_by_map": pa.array([placed] * 60)}
+        columns["pai_geometry"] = wkb([*on_new_map(areas[:30]), *shapely.segmentize(on_new_map(areas[30:]), 4.0)])
+        pq.write_table(pa.table(columns), migration.shifted("sites"))
+        verdicts[placed] = [row["verdict"] for row in judged(migration)[1]]
+    assert "review" in verdicts[False]
+    assert set(verdicts[True]) == {"accept"}
+
+
+def test_an_outline_that_crosses_itself_is_for_an_officer(migration):
+    areas = western()
+    west, south, east, north = areas[5].bounds
+    areas[5] = shapely.Polygon([(west, south), (east, north), (east, south), (west, north)])
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas))
+    row = judged(migration)[1][5]
+    assert row["verdict"] == "review"
+    assert "outline_crosses" in row["reasons"]
+    assert row["doubt"] == "capture"
