@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.control_input.files import ROW_REASONS
 from pipeline.control_input.table import ControlTable
+from pipeline.formats.spreadsheet import as_cell
 from pipeline.officers.control_decisions import OFFICER_REASONS
 from pipeline.storage import whole_file
 from qa.control import REASONS, judge_control
@@ -110,6 +111,8 @@ def _column(values: NDArray[Any]) -> pa.Array:
 def write_control_report(verdicts: pa.Table, path: Path) -> None:
     """Write the columns of ``check-control`` as CSV; numbers as read, residuals to 0.1 mm, empty where unknown.
 
+    No cell begins a formula: the report is read in spreadsheets.
+
     Raises
     ------
     ExportError
@@ -119,6 +122,10 @@ def write_control_report(verdicts: pa.Table, path: Path) -> None:
     for name in REPORT_COLUMNS[-2:]:
         place = shown.schema.get_field_index(name)
         shown = shown.set_column(place, name, pc.round(shown[name].cast(pa.float64()), 4))
+    for name in ("file", "code"):
+        place = shown.schema.get_field_index(name)
+        cells = [as_cell(text) for text in shown[name].to_pylist()]
+        shown = shown.set_column(place, name, pa.array(cells, shown.schema.field(name).type))
     with whole_file(path) as beside, beside.open("wb") as stream:
         stream.write((",".join(REPORT_COLUMNS) + "\n").encode())
         pacsv.write_csv(shown, stream, pacsv.WriteOptions(include_header=False, quoting_style=_quoting(shown)))
