@@ -5,7 +5,7 @@
 First the right and the wrong matches of worlds with truth, with ids and with all ids removed: Chew Valley (or the
 worlds named) and made towns of three kinds: tidy, roughly redrawn (vertices out by 0.1 m), and all terraces, where
 every house looks like its neighbour. Then made base maps of growing size, each in a process of its own: processor
-seconds for reading and matching both editions, and the most memory that took.
+seconds and peak memory of reading and matching both editions, and of the whole job without any link file.
 """
 
 from __future__ import annotations
@@ -181,45 +181,72 @@ def print_rightness(name: str, editions: Editions) -> None:
 
 
 def print_scale(size: int) -> None:
-    """Write two editions of ``size`` features, then read and match them in a process of its own."""
+    """Make a migration with base maps of ``size`` features and no link file; measure it in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "sources"
+        sources.mkdir()
         editions = made_editions(size, seed=1)
         for name, shapes, ids in (
             ("before", editions.old, editions.old_ids),
             ("after", editions.new, editions.new_ids),
         ):
-            pyogrio.raw.write(
-                Path(folder) / f"{name}.gpkg",
-                geometry=shapely.to_wkb(shapes),
-                field_data=[ids],
-                fields=["toid"],
-                geometry_type="Unknown",
-                crs="EPSG:27700",
-            )
-        subprocess.run([sys.executable, __file__, "--measure", folder], check=True)
+            _write(sources / f"{name}.gpkg", shapes, ids)
+        houses = np.flatnonzero(shapely.get_dimensions(editions.old) == 2)[::5][:LAYER_FEATURES]
+        _write(sources / "traced.gpkg", editions.old[houses], editions.old_ids[houses])
+        (Path(folder) / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
+        del editions
+        for what in ("matching", "job"):
+            subprocess.run([sys.executable, __file__, "--measure", what, folder], check=True)
 
 
-def measure(folder: Path) -> None:
-    """Read and match the editions in ``folder``; print seconds and peak memory."""
-    from pipeline.base_maps import _edition, _read
-    from pipeline.settings import BaseMap
+LAYER_FEATURES = 5_000
 
+MIGRATION = """\
+title: Scale
+base_maps:
+  before: {file: sources/before.gpkg}
+  after: {file: sources/after.gpkg}
+layers:
+  - {name: traced, file: sources/traced.gpkg, strategy: shift_and_reattach}
+"""
+
+
+def _write(path: Path, shapes: NDArray[np.object_], ids: NDArray[np.object_]) -> None:
+    pyogrio.raw.write(
+        path,
+        geometry=shapely.to_wkb(shapes),
+        field_data=[ids],
+        fields=["toid"],
+        geometry_type="Unknown",
+        crs="EPSG:27700",
+    )
+
+
+def measure(what: str, folder: Path) -> None:
+    """Read and match the editions, or run the whole job; print processor seconds and peak memory."""
     began = time.process_time()
-    files = [Path("before.gpkg"), Path("after.gpkg")]
-    base = _read(*(_edition(folder / name, BaseMap(file=name)) for name in files))
+    count = _matched(folder) if what == "matching" else _whole_job(folder)
     seconds = time.process_time() - began
-    places = np.random.default_rng(0).uniform(
-        *shapely.total_bounds(base.before.geometries[:1000]).reshape(2, 2), (50_000, 2)
-    )
-    began = time.process_time()
-    base.before.line_distance_m(places)
-    base.observed_shift(places)
-    asked = time.process_time() - began
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"{len(base.before.geometries):10d} {len(base.matches):9d} {seconds:9.1f} {asked:9.1f} {peak_gib:9.2f}",
-        flush=True,
-    )
+    print(f"{count:10d}   {what:10s} {seconds:9.1f} {peak_gib:9.2f}", flush=True)
+
+
+def _matched(folder: Path) -> int:
+    from pipeline.base_maps import read_base_maps
+    from pipeline.storage import Migration
+
+    base = read_base_maps(Migration.open(folder))
+    assert base is not None
+    return len(base.before.geometries)
+
+
+def _whole_job(folder: Path) -> int:
+    from pipeline.base_maps import read_base_maps
+    from pipeline.orchestration.headless import run_migration
+    from pipeline.storage import Migration
+
+    run_migration(folder, [], progress=False)
+    return len(read_base_maps(Migration.open(folder)).before.geometries)
 
 
 def main() -> None:
@@ -227,10 +254,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--world", type=Path, action="append", default=[])
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        measure(options.measure)
+        measure(options.measure[0], Path(options.measure[1]))
         return
     print(f"{'world':16s} {'':7s} precision   recall   altered as same  as alt.  wrong c.  seconds")
     for world in options.world or [WORLD]:
@@ -239,7 +266,7 @@ def main() -> None:
     print_rightness("made tidy", made_editions(15_000, 11))
     print_rightness("made rough", made_editions(15_000, 12, noise_m=0.1))
     print_rightness("made terraces", made_editions(15_000, 13, noise_m=0.05, alike=1.0))
-    print("\n  features   matched   seconds 50k asked  peak GiB   (processor seconds)")
+    print("\n  features   what         seconds  peak GiB   (processor seconds; the job has no link file)")
     for size in map(int, options.sizes.split(",")):
         print_scale(size)
 
