@@ -4,7 +4,8 @@
 
 First the right and the wrong matches of worlds with truth, with ids and with all ids removed: Chew Valley (or the
 worlds named) and made towns of three kinds: tidy, roughly redrawn (vertices out by 0.1 m), and all terraces, where
-every house looks like its neighbour. Then made base maps of growing size, each in a process of its own: processor
+every house looks like its neighbour. Then the error of the shift fitted from link files, from the base maps alone and
+from both. Then made base maps of growing size, each in a process of its own: processor
 seconds and peak memory of reading and matching both editions, and of the whole job without any link file.
 """
 
@@ -180,6 +181,68 @@ def print_rightness(name: str, editions: Editions) -> None:
         )
 
 
+def print_field(name: str, sources: Path, old: NDArray[np.float64], new: NDArray[np.float64]) -> None:
+    """Fit the shift from link files, from the base maps alone and from both; print the error at known places."""
+    from pipeline.control import check_control
+    from pipeline.field_file import read_field
+    from pipeline.fit import fit_field
+    from pipeline.storage import Migration
+
+    for what, control in FIELD_CONTROL.items():
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "sources").symlink_to(sources.resolve())
+            (Path(folder) / "migration.yaml").write_text(FIELD_MIGRATION.format(control), encoding="utf-8")
+            migration = Migration.open(Path(folder))
+            used = check_control(migration).used
+            fit_field(migration)
+            error_m = np.linalg.norm(read_field(migration.field_file).field(old) - new, axis=1)
+        covered = np.isfinite(error_m)
+        error_m = error_m[covered]
+        print(
+            f"{name:16s} {what:10s} {used:8d} {100 * covered.mean():8.1f}% {np.sqrt(np.mean(error_m**2)):8.3f} "
+            f"{np.median(error_m):8.3f} {np.percentile(error_m, 95):8.3f} {100 * np.mean(error_m > 1):8.1f}%",
+            flush=True,
+        )
+
+
+FIELD_CONTROL = {
+    "links": "files: [sources/control], from_base_maps: false",
+    "base maps": "files: []",
+    "both": "files: [sources/control]",
+}
+
+FIELD_MIGRATION = """\
+title: Field
+control: {{{}}}
+base_maps:
+  before: {{file: sources/base/base_before.gpkg}}
+  after: {{file: sources/base/base_after.gpkg}}
+layers:
+  - {{name: none, file: sources/none.gpkg}}
+"""
+
+
+def check_points(world: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Old and new places of a world's check points, ``(n, 2)`` each."""
+    with (world / "truth" / "check_points.csv").open(encoding="utf-8") as stream:
+        rows = [[float(row[name]) for name in ("old_e", "old_n", "new_e", "new_n")] for row in csv.DictReader(stream)]
+    places = np.array(rows)
+    return places[:, :2], places[:, 2:]
+
+
+def print_borough_field(seed: int) -> None:
+    """The same for a made borough of another seed, at random places of the ground."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from borough import make_borough, write_sources
+    from borough_shift import SIDE_M, SOUTH, WEST
+
+    borough = make_borough(seed)
+    ground = np.random.default_rng(seed).uniform([WEST, SOUTH], [WEST + SIDE_M, SOUTH + SIDE_M], (3000, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        write_sources(borough, Path(folder))
+        print_field(f"borough {seed}", Path(folder), ground - borough.shift(ground), ground)
+
+
 def print_scale(size: int) -> None:
     """Make a migration with base maps of ``size`` features and no link file; measure it in processes of their own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -254,6 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10000,100000")
     parser.add_argument("--world", type=Path, action="append", default=[])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[7], help="made boroughs")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -266,6 +330,12 @@ def main() -> None:
     print_rightness("made tidy", made_editions(15_000, 11))
     print_rightness("made rough", made_editions(15_000, 12, noise_m=0.1))
     print_rightness("made terraces", made_editions(15_000, 13, noise_m=0.05, alike=1.0))
+    print("\nfield            from           used   covered    RMS m   median     95 %  over 1 m")
+    for world in options.world or [WORLD]:
+        if world.exists():
+            print_field(world.name, world, *check_points(world))
+    for seed in options.seeds:
+        print_borough_field(seed)
     print("\n  features   what         seconds  peak GiB   (processor seconds; the job has no link file)")
     for size in map(int, options.sizes.split(",")):
         print_scale(size)
