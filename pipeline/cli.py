@@ -51,12 +51,13 @@ def ui(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A host name the UI may also be asked by, behind the council's proxy.")
     ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="For viewers: nothing can be run or changed.")] = False,
 ) -> None:
     """Open the Dagster UI (Dagit) on 127.0.0.1 for one migration."""
     from pipeline.orchestration.instance import default_migration
     from pipeline.orchestration.ui import serve
 
-    serve(migration or default_migration(), port=port, allow_hosts=allow_host or [])
+    serve(migration or default_migration(), port=port, allow_hosts=allow_host or [], read_only=read_only)
 
 
 @app.command("check-control")

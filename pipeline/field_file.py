@@ -96,6 +96,7 @@ def _header(fitted: Fitted) -> dict[str, Any]:
         "units": UNITS,
         "scores": scores,
         "pieces": pieces,
+        "holdout": fitted.holdout,
         **content,
     }
 
@@ -123,7 +124,9 @@ def _read(path: Path, arrays: dict[str, Any]) -> Fitted:
     pieces = tuple(_piece(arrays, f"piece{k}.") if kept else None for k, kept in enumerate(header["pieces"]))
     content = {name: header[name] for name in _HEADER_FIELDS}
     scores = tuple(Score(**score) for score in header["scores"])
-    return Fitted(pieces=pieces, breaks=Breaks.from_arrays(breaks), scores=scores, **content)
+    return Fitted(
+        pieces=pieces, breaks=Breaks.from_arrays(breaks), scores=scores, holdout=header.get("holdout", {}), **content
+    )
 
 
 def _piece(arrays: dict[str, Any], prefix: str) -> Tabulated:

@@ -43,6 +43,7 @@ LEAST_FOR_CONTEST = 8
 LEAST_FOR_COVARIANCE = 5
 MOST_TESTED = 2000
 NEAR_BREAK_M = 200.0
+RELIABILITY_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 RIM_SHARE = 0.25
 """Share of the control at the rim that is tested together; more would leave the rim without control."""
 
@@ -61,6 +62,8 @@ class FitSummary:
     scores: tuple[Score, ...]
     folds: int
     sentence: str
+    holdout_p95_m: float = float("nan")
+    reliability: tuple[tuple[float, float], ...] = ()
 
 
 def fit_field(migration: Migration) -> FitSummary:
@@ -156,6 +159,7 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
         calibration=calibration.factors,
         within_95_share=_within_95(held_out, tested, breaks, rim),
         holdout_rms_m=held_out.rms_m(),
+        holdout=_told_by_hold_out(held_out, tested, rim),
         covariance=_described(covariance) if covariance and chosen == "collocation" else {},
         settings={"method": method, "seed": seed},
         version=_version(),
@@ -169,6 +173,8 @@ def summarise(fitted: Fitted, fold_count: int) -> FitSummary:
         control_count=fitted.control_count,
         pieces=fitted.breaks.count,
         holdout_rms_m=fitted.holdout_rms_m,
+        holdout_p95_m=float(fitted.holdout.get("p95_m", float("nan"))),
+        reliability=tuple((stated, found) for stated, found in fitted.holdout.get("reliability", ())),
         within_95_share=fitted.within_95_share,
         calibration=fitted.calibration,
         table_tolerance_m=fitted.tolerance_m,
@@ -251,6 +257,19 @@ def _within_95(held_out: HeldOut, tested: Control, breaks: Breaks, rim: Rim) -> 
     }
     shares = {name: within[rows & held_out.covered] for name, rows in classes.items()}
     return {name: float(share.mean()) if len(share) else float("nan") for name, share in shares.items()}
+
+
+def _told_by_hold_out(held_out: HeldOut, tested: Control, rim: Rim) -> dict[str, object]:
+    """How large the errors are, and whether any stated share holds as many as it says: of a circular normal error
+    the radius that holds a share p is the radial standard error times sqrt(-ln(1 - p)).
+    """
+    stated_m = cross_calibrated_m(held_out, tested.before, rim)
+    known = held_out.covered & np.isfinite(stated_m)
+    if not known.any():
+        return {}
+    error_m, stated_m = held_out.error_m[known], stated_m[known]
+    pairs = [(p, float((error_m <= stated_m * np.sqrt(-np.log(1 - p))).mean())) for p in RELIABILITY_SHARES]
+    return {"p95_m": float(np.quantile(error_m, 0.95)), "reliability": pairs}
 
 
 def _described(covariance: Covariance) -> dict[str, object]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from qa.accuracy import Score
 from transforms.breaks import Breaks
@@ -42,6 +43,9 @@ class Fitted:
         How the fit was asked for.
     version
         Version of the software.
+    holdout
+        More about the held-out control: ``p95_m``, the error [m] that 95 % of it stay within, and ``reliability``,
+        pairs of a stated share and the share found within its radius. Empty in files of earlier versions.
     """
 
     pieces: tuple[Tabulated | None, ...]
@@ -56,6 +60,7 @@ class Fitted:
     covariance: dict[str, object]
     settings: dict[str, object]
     version: str
+    holdout: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def field(self) -> ShiftField:

@@ -73,6 +73,11 @@ class Migration:
         """The hold-out table of the methods compared (CSV)."""
         return self.build_dir / "fit" / "holdout.csv"
 
+    @property
+    def pictures_dir(self) -> Path:
+        """Pictures that the asset pages of the Dagster UI show."""
+        return self.build_dir / "pictures"
+
     def layer_dir(self, layer: str) -> Path:
         """What the stages made of one layer."""
         return self.build_dir / "layers" / layer

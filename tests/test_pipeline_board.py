@@ -2,16 +2,20 @@
 
 import os
 import re
+from dataclasses import asdict
 
 import pytest
 from outcomes import make_migration, plots, write_layer
 
 from pipeline.export import export_layer
+from pipeline.ledger import record_shift
+from pipeline.logbook import append_line
+from pipeline.officers.decisions import Decision
 from pipeline.pages import evidence
-from pipeline.pages.board import board_map, read_board, write_board
+from pipeline.pages.board import read_board, write_board
 from pipeline.pages.layer_pictures import LayerPictures
 from pipeline.pages.outcome import Counts
-from pipeline.storage import Migration
+from pipeline.storage import Migration, sha256
 
 
 @pytest.fixture
@@ -127,8 +131,27 @@ def test_an_empty_board_is_a_page_too(migration):
     assert "0 of 2 layers are final." in page and "<img" not in page
 
 
-def test_the_map_of_all_layers_fits_in_metadata(migration):
-    """A PNG under 50 KB."""
+def test_a_layer_shifted_before_the_latest_fit_is_outdated(migration):
+    """What was exported rests on another field than today's: the board says so, and what to do."""
+    write_layer(migration, "parks", status=["moved"] * 200)
+    export_layer(migration, "parks", "r1")
+    migration.field_file.parent.mkdir(parents=True)
+    migration.field_file.write_bytes(b"the field of today")
+    digests = {"source_digest": "s", "geometry_digest": "g", "control_digest": "c"}
+    record_shift(migration, "parks", **digests, field_digest=sha256(migration.field_file), run_id="r1")
+    assert states(migration)[0] == "final"
+    migration.field_file.write_bytes(b"another field")
+    line = read_board(migration).lines[0]
+    assert line.state == "outdated" and "before the shift was fitted anew" in line.next_step
+
+
+def test_the_work_of_the_officers_is_summed_over_the_layers(migration):
+    """By whom, on which day, and the forecast of the hours left, as the review of each layer tells them."""
     write_layer(migration, "parks")
-    picture = board_map(migration)
-    assert picture.media_type == "image/png" and len(picture.content) < 50_000
+    for row, day in ((4, 23), (29, 23), (54, 24)):
+        answer = Decision("parks", row, "", "fixed", "J. Smith", "", f"2026-11-{day}T10:00:00+00:00", "", "r", "s", "p")
+        append_line(migration.decisions_log, asdict(answer))
+    board = read_board(migration)
+    assert board.by_officer == {"J. Smith": 3}
+    assert board.by_day == {"2026-11-23": 2, "2026-11-24": 1}
+    assert board.hours_left == 0.2 and "4 wait for an officer, about 0.2 hours" in board.sentence

@@ -28,6 +28,8 @@ async def _socket(socket: WebSocket) -> None:
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
     (tmp_path / "board.html").write_text("<p>evidence</p>")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "map.png").write_bytes(b"picture")
     inner = Starlette(
         routes=[
             Route("/graphql", _answer, methods=["GET", "POST"]),
@@ -35,7 +37,7 @@ def client(tmp_path: Path) -> TestClient:
             Route("/{rest:path}", _answer, methods=["GET", "POST"]),
         ]
     )
-    return TestClient(Guard(inner, tmp_path, frozenset({"127.0.0.1", "gis.borough.example"})))
+    return TestClient(Guard(inner, tmp_path, tmp_path / "pictures", frozenset({"127.0.0.1", "gis.borough.example"})))
 
 
 def test_the_ui_itself_is_answered(client: TestClient) -> None:
@@ -78,6 +80,18 @@ def test_evidence_pages_are_served_with_a_strict_policy(client: TestClient) -> N
     page = client.get("/qa/board.html", headers=SAME)
     assert page.text == "<p>evidence</p>"
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_pictures_of_the_asset_pages_are_served_from_the_same_address(client: TestClient) -> None:
+    assert client.get("/qa/pictures/map.png?v=1", headers=SAME).content == b"picture"
+    missing = client.get("/qa/pictures/other.png", headers=SAME)
+    assert missing.status_code == 404 and "Traceback" not in missing.text
+
+
+@pytest.mark.parametrize("path", ["/qa/../secret.txt", "/qa/%2e%2e/secret.txt", "/qa//etc/passwd", "/qa/pictures/../x"])
+def test_nothing_outside_the_two_folders_is_served(client: TestClient, tmp_path: Path, path: str) -> None:
+    (tmp_path.parent / "secret.txt").write_text("secret")
+    assert "secret" not in client.get(path, headers=SAME).text
 
 
 def test_the_name_behind_the_councils_proxy_can_be_allowed(client: TestClient) -> None:

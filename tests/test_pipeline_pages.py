@@ -11,9 +11,10 @@ import pytest
 from outcomes import make_migration, plots, write_layer
 
 from pipeline.export import export_layer
+from pipeline.logbook import append_line
 from pipeline.pages.board import write_board
 from pipeline.pages.evidence import write_evidence
-from pipeline.storage import Migration, append_line
+from pipeline.storage import Migration
 
 CHROMIUM = "/usr/bin/chromium"
 HOSTILE = [

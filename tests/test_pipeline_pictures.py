@@ -19,11 +19,10 @@ from pipeline.pages.maps import (
     extent_of,
     layer_map,
     shift_map,
-    small_map,
 )
 from pipeline.pages.outcome import STATUSES, Counts
 from pipeline.pages.outlines import drawable, drawn_rows
-from pipeline.pages.pictures import INLINE_LIMIT, Picture, inline_bar_svg, inline_histogram_svg
+from pipeline.pages.pictures import INLINE_LIMIT, Picture, inline_bar_svg
 from pipeline.storage import Migration
 
 CURVE = bytes.fromhex("010800000003000000") + np.array([0.0, 0, 1, 1, 2, 0]).tobytes()
@@ -49,30 +48,6 @@ def test_a_bar_shows_each_status_in_proportion():
     text = inline_bar_svg(Counts(moved=2, unmoved=1, open=1), width=400)
     assert "width=%27200.0%27" in text
     assert text.count("width=%27100.0%27") == 2
-
-
-@pytest.mark.parametrize(
-    "values", [np.random.default_rng(0).normal(3, 1, 50_000), np.full(9, 2.5), [np.nan, 1.0], np.zeros(3)]
-)
-def test_a_histogram_fits_inline_with_any_values(values):
-    """The same limit for histograms, also of equal, missing and many values."""
-    text = inline_histogram_svg(values, "shift [m](x)")
-    assert len(text) < INLINE_LIMIT
-    assert text.startswith("![shift m")
-
-
-def test_a_histogram_of_nothing_says_so():
-    """No values is an answer in words, not an empty picture."""
-    assert inline_histogram_svg([np.nan], "shift") == "shift: no values"
-
-
-@pytest.mark.parametrize("count", [1, 20_000])
-def test_a_small_map_is_a_png_of_its_size_in_bytes_and_pixels(count):
-    """Embedded pictures are stored three times over by Dagster, so they must stay under 50 KB at 430 pixels."""
-    picture = small_map(crowd(count))
-    assert picture.content.startswith(b"\x89PNG")
-    assert int.from_bytes(picture.content[16:20]) == 430
-    assert len(picture.content) <= 50_000
 
 
 def test_a_map_of_very_many_features_stays_small():

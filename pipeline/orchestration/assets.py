@@ -84,7 +84,9 @@ def fit(folder: MigrationFolder) -> dg.MaterializeResult:
     migration = folder.open()
     with _plain_failure():
         summary = fit_field(migration)
-    return dg.MaterializeResult(metadata=views.of_fit(migration, summary), check_results=checks.of_fit(summary))
+    return dg.MaterializeResult(
+        metadata=views.of_fit(migration, summary), check_results=checks.of_fit(migration, summary)
+    )
 
 
 @dg.asset(
@@ -221,13 +223,14 @@ def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
     owners=OWNERS,
     description=descriptions.QA_BOARD,
     code_version="1",
+    check_specs=checks.specs("qa_board"),
 )
 def qa_board(folder: MigrationFolder) -> dg.MaterializeResult:
     """Write the manager's page over all layers."""
     migration = folder.open()
     with _plain_failure():
         board = write_board(migration)
-    return dg.MaterializeResult(metadata=views.of_board(migration, board))
+    return dg.MaterializeResult(metadata=views.of_board(migration, board), check_results=checks.of_board(board))
 
 
 def _run(context: dg.AssetExecutionContext) -> str:

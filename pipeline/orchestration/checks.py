@@ -10,17 +10,20 @@ import warnings
 from dataclasses import dataclass
 
 import dagster as dg
+import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline.control import ControlSummary
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
+from pipeline.pages.board import Board
 from pipeline.quality import QualitySummary
 from pipeline.reattach import ReattachSummary
 from pipeline.review import Reviewed
 from pipeline.sources import StagedLayer
 from pipeline.storage import Migration
+from qa.limits import limits_in_force
 
 _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 """Of held-out control, this share should lie within the stated 95 % radius."""
@@ -61,30 +64,114 @@ class Check:
         )
 
 
-_UNPARTITIONED = {"control", "fit"}
+_UNPARTITIONED = {"control", "fit", "qa_board"}
 
-EVERY_FEATURE_STAGED = Check("sources", "every_feature_staged", "The staged copy has a row for every feature.", True)
-GEOMETRIES_USABLE = Check("sources", "geometries_usable", "No geometry is missing, broken or off Great Britain.")
-ENOUGH_CONTROL = Check("control", "enough_control", "At least three control points are good.", True)
-MOST_CONTROL_GOOD = Check("control", "most_control_good", "Fewer than one control point in ten is rejected.")
-FILES_READABLE = Check("control", "files_readable", "Every control file could be read.")
-FIELD_UNFOLDED = Check("fit", "field_unfolded", "The field folds the map over itself nowhere.", True)
-UNCERTAINTY_HONEST = Check("fit", "uncertainty_honest", "93 to 97 % of held-out control lies within its 95 % radius.")
-FEATURES_KEPT = Check("shift", "features_kept", "The proposal has every staged feature, in order.", True)
-PROPOSAL_KEPT = Check("reattach", "proposal_kept", "The re-attached proposal has every feature, in order.", True)
-ATTACHED_AGAIN = Check("reattach", "attached_again", "Nine in ten metres that followed a line follow it again.")
-VERDICT_FOR_EACH = Check("quality", "verdict_for_each", "in = accept + leave + review.", True)
-FEW_EXPECTED_WRONG = Check("quality", "few_expected_wrong", "At most 5 in 1,000 accepted are expected to be wrong.")
-COUNTS_RECONCILE = Check("review", "counts_reconcile", "in = moved + unmoved + fixed + open.", True)
-ANSWERS_UNDERSTOOD = Check("review", "answers_understood", "Everything officers saved could be taken in.")
-PROPOSALS_CURRENT = Check("review", "proposals_current", "The layer was shifted with the shift and control of today.")
-NOTHING_OPEN = Check("export", "nothing_open", "No feature waits for an officer; else the export is a draft.")
+_RUN_AGAIN = (
+    "If not, nothing further is done with this layer: run it again, and if it stays so report a fault of Post-PAI."
+)
+
+EVERY_FEATURE_STAGED = Check(
+    "sources", "every_feature_staged", f"The staged copy has a row for every feature delivered. {_RUN_AGAIN}", True
+)
+GEOMETRIES_USABLE = Check(
+    "sources",
+    "geometries_usable",
+    "No geometry is missing, broken or off Great Britain. If some are: they go to officers with their reason; "
+    "where there are many, ask for the delivery again.",
+)
+ENOUGH_CONTROL = Check(
+    "control",
+    "enough_control",
+    "At least three control points are good. If not, nothing can be fitted: see why they were rejected, and look for "
+    "exchanged columns or the wrong tile.",
+    True,
+)
+MOST_CONTROL_GOOD = Check(
+    "control",
+    "most_control_good",
+    "Fewer than one control point in ten is rejected. If more are: whole files are probably wrong; see the map and "
+    "the report, and ask for those files again.",
+)
+FILES_READABLE = Check(
+    "control",
+    "files_readable",
+    "Every control file could be read. If not: `unreadable` on the asset names each with its cure.",
+)
+FIELD_UNFOLDED = Check(
+    "fit",
+    "field_unfolded",
+    "The field folds the map over itself nowhere. If it does, nothing is moved: look for bad control near the fold.",
+    True,
+)
+UNCERTAINTY_HONEST = Check(
+    "fit",
+    "uncertainty_honest",
+    "93 to 97 % of held-out control lies within its stated 95 % radius. If fewer do, verdicts are too sure: look "
+    "through a sample of accepted features before export.",
+)
+FITS_HELD_OUT = Check(
+    "fit",
+    "fits_held_out_control",
+    "95 % of held-out control is predicted to within the limit position_error_m. If not: much will go to officers; "
+    "more control, or a layer of known breaks, helps.",
+)
+FEATURES_KEPT = Check("shift", "features_kept", f"The proposal has every staged feature, in order. {_RUN_AGAIN}", True)
+SHIFTS_USUAL = Check(
+    "shift",
+    "shifts_usual",
+    "No feature is proposed to move further than the limit shift_m. Those that would go to officers: look for bad "
+    "control near them.",
+)
+PROPOSAL_KEPT = Check(
+    "reattach", "proposal_kept", f"The re-attached proposal has every feature, in order. {_RUN_AGAIN}", True
+)
+ATTACHED_AGAIN = Check(
+    "reattach",
+    "attached_again",
+    "Nine in ten metres that followed a line follow it again. If fewer do: look at the features that stayed loose, "
+    "and whether the new base map has the lines they followed.",
+)
+VERDICT_FOR_EACH = Check("quality", "verdict_for_each", f"in = accept + leave + review. {_RUN_AGAIN}", True)
+FEW_EXPECTED_WRONG = Check(
+    "quality",
+    "few_expected_wrong",
+    "At most 5 in 1,000 settled without a person are expected to be wrong. If more: lower `wrong_chance_ratio` under "
+    "`limits` in migration.yaml and run the layer again; more goes to officers then.",
+)
+COUNTS_RECONCILE = Check("review", "counts_reconcile", f"in = moved + unmoved + fixed + open. {_RUN_AGAIN}", True)
+ANSWERS_UNDERSTOOD = Check(
+    "review",
+    "answers_understood",
+    "Everything officers saved could be taken in. If not: each such feature says in `remark` what is missing; put it "
+    "right in the review file and save.",
+)
+PROPOSALS_CURRENT = Check(
+    "review",
+    "proposals_current",
+    "The layer was shifted with the shift and control of today. If not: run `fit_shift`, then `migrate_layer`.",
+)
+NOTHING_OPEN = Check(
+    "export",
+    "nothing_open",
+    "No feature waits for an officer. While some do, the export is a draft: decide them in the review file.",
+)
 SIGNED_OFF = Check(
     "export",
     "signed_off",
-    "Signed where it must be, and not put back to an earlier state.",
+    "Signed where it must be, and not put back to an earlier state. If not: a second person looks at the evidence and "
+    "signs with `post-pai sign`.",
 )
-HELD_BY_FORMATS = Check("export", "held_by_formats", "Every format asked for could hold the layer as it is.")
+HELD_BY_FORMATS = Check(
+    "export",
+    "held_by_formats",
+    "Every format asked for could hold the layer as it is. If not: `notes` says what was changed; hand over the "
+    "GeoPackage where that matters.",
+)
+LAYERS_CURRENT = Check(
+    "qa_board",
+    "layers_current",
+    "No layer is outdated or blocked. If some are: the board says for each what to run again.",
+)
 
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, Check))
 """Every check, in the order of the stages."""
@@ -101,7 +188,7 @@ def of_source(staged: StagedLayer) -> list[dg.AssetCheckResult]:
     odd = staged.null_geometries + staged.invalid_geometries + staged.bad_coordinates + staged.outside_great_britain
     return [
         EVERY_FEATURE_STAGED.result(rows == staged.features, staged=rows, delivered=staged.features),
-        GEOMETRIES_USABLE.result(odd == 0, unusable=odd),
+        GEOMETRIES_USABLE.result(odd == 0, unusable=odd, limit=0),
     ]
 
 
@@ -109,26 +196,40 @@ def of_control(summary: ControlSummary) -> list[dg.AssetCheckResult]:
     """Checks on the control."""
     rejected = summary.rejected / max(summary.read, 1)
     return [
-        ENOUGH_CONTROL.result(summary.used >= 3, used=summary.used),
+        ENOUGH_CONTROL.result(summary.used >= 3, used=summary.used, least=3),
         MOST_CONTROL_GOOD.result(rejected < 0.1, rejected_share=round(rejected, 4), limit=0.1),
-        FILES_READABLE.result(not summary.unreadable_files, unreadable=len(summary.unreadable_files)),
+        FILES_READABLE.result(not summary.unreadable_files, unreadable=len(summary.unreadable_files), limit=0),
     ]
 
 
-def of_fit(summary: FitSummary) -> list[dg.AssetCheckResult]:
+def of_fit(migration: Migration, summary: FitSummary) -> list[dg.AssetCheckResult]:
     """Checks on the field."""
+    limit_m = limits_in_force(migration.settings.limits).position_error_m
     within = summary.within_95_share.get("overall", float("nan"))
     return [
-        FIELD_UNFOLDED.result(summary.folds == 0, folds=summary.folds),
-        UNCERTAINTY_HONEST.result(_HONEST_FROM <= within <= _HONEST_TO, within_95_share=round(within, 3)),
+        FIELD_UNFOLDED.result(summary.folds == 0, folds=summary.folds, limit=0),
+        UNCERTAINTY_HONEST.result(
+            _HONEST_FROM <= within <= _HONEST_TO,
+            within_95_share=round(within, 3),
+            least=_HONEST_FROM,
+            most=_HONEST_TO,
+        ),
+        FITS_HELD_OUT.result(
+            summary.holdout_p95_m <= limit_m, holdout_p95_m=round(summary.holdout_p95_m, 3), limit_m=limit_m
+        ),
     ]
 
 
 def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     """Checks on the proposal."""
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
-    shifted = pq.read_table(migration.shifted(layer), columns=["pai_row"])["pai_row"]
-    return [FEATURES_KEPT.result(staged.equals(shifted), staged=len(staged), shifted=len(shifted))]
+    shifted = pq.read_table(migration.shifted(layer), columns=["pai_row", "moved", "shift_m"])
+    moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
+    longest_m, limit_m = float(np.max(moved_m, initial=0.0)), limits_in_force(migration.settings.limits).shift_m
+    return [
+        FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
+        SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
+    ]
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> list[dg.AssetCheckResult]:
@@ -172,7 +273,13 @@ def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
 def of_export(exported: ExportedLayer) -> list[dg.AssetCheckResult]:
     """Checks on what left."""
     return [
-        NOTHING_OPEN.result(exported.counts.open == 0, open=exported.counts.open),
+        NOTHING_OPEN.result(exported.counts.open == 0, open=exported.counts.open, limit=0),
         SIGNED_OFF.result(not exported.held, why=exported.held or "Nothing holds it back."),
-        HELD_BY_FORMATS.result(not exported.notes, notes=len(exported.notes)),
+        HELD_BY_FORMATS.result(not exported.notes, notes=len(exported.notes), limit=0),
     ]
+
+
+def of_board(board: Board) -> list[dg.AssetCheckResult]:
+    """Checks on the migration as a whole."""
+    old = sum(line.state in ("outdated", "blocked") for line in board.lines)
+    return [LAYERS_CURRENT.result(old == 0, outdated_or_blocked=old, limit=0)]

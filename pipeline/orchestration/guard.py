@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -33,15 +34,20 @@ class Guard:
     app
         The Dagster web application.
     pages
-        The folder of evidence pages, served read-only under ``/qa/``; made if it is not there yet.
+        The folder of evidence pages, served read-only under ``/qa/``; it need not be there yet.
+    pictures
+        The folder of the pictures on the asset pages, served under ``/qa/pictures/``.
     hosts
         The host names (without port) the server answers to.
     """
 
-    def __init__(self, app: ASGIApp, pages: Path, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, pages: Path, pictures: Path, hosts: frozenset[str]) -> None:
         self._app = app
         self._hosts = hosts
-        self._pages = StaticFiles(directory=pages, html=True, check_dir=False)
+        self._served = {  # the longer prefix first
+            "/qa/pictures/": StaticFiles(directory=pictures, check_dir=False),
+            "/qa/": StaticFiles(directory=pages, html=True, check_dir=False),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
@@ -49,10 +55,16 @@ class Guard:
             await self._app(scope, receive, send)
         elif refusal := self._refusal(scope):
             await _refuse(refusal, scope, receive, send)
-        elif scope["path"].startswith("/qa/"):
-            await self._pages(_below_qa(scope), receive, _with_page_policy(send))
+        elif prefix := next((prefix for prefix in self._served if scope["path"].startswith(prefix)), None):
+            await self._serve(prefix, scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _serve(self, prefix: str, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._served[prefix](_below(prefix, scope), receive, _with_page_policy(send))
+        except HTTPException as error:
+            await PlainTextResponse("There is no such page yet.", error.status_code)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> str | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -83,8 +95,8 @@ def _is_link_followed(scope: Scope, headers: dict[str, str]) -> bool:
     )
 
 
-def _below_qa(scope: Scope) -> dict[str, Any]:
-    return {**scope, "path": scope["path"].removeprefix("/qa"), "root_path": ""}
+def _below(prefix: str, scope: Scope) -> dict[str, Any]:
+    return {**scope, "path": scope["path"].removeprefix(prefix.rstrip("/")), "root_path": ""}
 
 
 def _with_page_policy(send: Send) -> Send:

@@ -6,6 +6,7 @@ the key, and become a plot over layers and over time. Markdown over 1,000 charac
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from pipeline.control import ControlSummary
 from pipeline.control_input.verdicts import CONTROL_REASONS
 from pipeline.export import ExportedLayer, ExportedShift
 from pipeline.fit import FitSummary
-from pipeline.pages.board import Board, board_map
-from pipeline.pages.layer_pictures import draw_shift
+from pipeline.officers.progress import review_progress
+from pipeline.orchestration.columns import COLUMNS
+from pipeline.pages import asset_pictures as pictures
+from pipeline.pages.board import Board
 from pipeline.pages.outcome import Counts
-from pipeline.pages.pictures import Picture, inline_bar_svg, inline_histogram_svg
+from pipeline.pages.pictures import Picture, inline_bar_svg
 from pipeline.pages.reasons import sentence
 from pipeline.quality import QualitySummary
 from pipeline.reattach import ReattachSummary
@@ -33,71 +36,66 @@ from pipeline.storage import Migration, whole_file
 
 Metadata = dict[str, Any]
 
-_MOST_ROWS = 15
-_MAP_IN = 4.4
-"""Width of a map [in]: the UI cuts off what is wider than the value's cell, some 430 pixels."""
+_MOST_ROWS = 12
 
 
 def of_source(migration: Migration, layer: str, staged: StagedLayer) -> Metadata:
     """The delivery: what it is, what was understood, what is odd about it."""
+    types = [{"type": name, "features": count} for name, count in staged.geometry_types.items()]
     return {
         "findings": _bullets([*staged.findings, *staged.cures]),
+        "types": _table(types),
         "driver": staged.driver,
         "crs_found": staged.crs_found,
-        "crs_understood": staged.crs_understood,
-        "geometry_types": staged.geometry_types,
-        "null_geometries": staged.null_geometries,
-        "invalid_geometries": staged.invalid_geometries,
+        "crs_used": staged.crs_understood,
+        "features": staged.features,
+        "no_geometry": staged.null_geometries,
+        "invalid": staged.invalid_geometries,
         "repeated_ids": staged.repeated_ids,
-        "manifest": dg.MetadataValue.path(migration.manifest(layer)),
-        **_table_file(migration.staged(layer)),
+        **_table_file(migration, migration.staged(layer)),
     }
 
 
 def of_control(migration: Migration, summary: ControlSummary) -> Metadata:
     """The control: how much is good, and why the rest is not."""
     return {
-        "map": _served_picture(migration, "control", draw_shift(migration, width_in=_MAP_IN)),
-        "reasons": _reason_table(summary.reasons, CONTROL_REASONS),
-        "control_points": summary.read,
+        "map": _shown(migration, "control", pictures.draw_control(migration)),
+        "why_not_used": _reason_table(summary.reasons, CONTROL_REASONS),
+        "read": summary.read,
         "used": summary.used,
         "suspect": summary.suspect,
         "rejected": summary.rejected,
-        "pieces_between_breaks": summary.pieces,
+        "rejected_pct": _percent(summary.rejected / max(summary.read, 1)),
+        "pieces": summary.pieces,
         "shift_rms_m": _metres(summary.shift_rms_m),
-        "worst_control": _worst_control(migration),
-        "unreadable_files": _bullets(summary.unreadable_files),
-        "report": dg.MetadataValue.path(migration.control_report),
+        "worst": _worst_control(migration),
+        "unreadable": _bullets(summary.unreadable_files),
+        "report": _place(migration, migration.control_report),
     }
 
 
 def of_fit(migration: Migration, summary: FitSummary) -> Metadata:
-    """The field: which method won, by how much, and whether its uncertainty is honest."""
-    scores = [
-        {
-            "method": score.method,
-            "rms_m": _metres(score.rms_m),
-            "covered_share": _share(score.covered_share),
-            "within_95_share": _share(score.within_95_share),
-            "refused": score.refusal,
-        }
-        for score in summary.scores
-    ]
+    """The field: where it goes, how sure it is, whether that is honest, and which method won by how much."""
+    within = {f"in_95_{name}_pct": _percent(value) for name, value in summary.within_95_share.items()}
     return {
+        "shift": _shown(migration, "field", pictures.draw_field(migration)),
+        "uncertainty": _shown(migration, "uncertainty", pictures.draw_uncertainty(migration)),
+        "calibration": _shown(migration, "reliability", pictures.draw_reliability(migration)),
+        "methods": _shown(migration, "methods", pictures.draw_methods(migration)),
         "chosen": dg.MetadataValue.md(summary.sentence),
-        "map": _served_picture(migration, "shift", draw_shift(migration, width_in=_MAP_IN)),
-        "hold_out": _table(scores),
-        "holdout_rms_m": _metres(summary.holdout_rms_m),
-        "within_95_share": {name: _share(value) for name, value in summary.within_95_share.items()},
-        "pieces_between_breaks": summary.pieces,
-        "control_points": summary.control_count,
-        "field_file": dg.MetadataValue.path(migration.field_file),
+        "rms_m": _metres(summary.holdout_rms_m),
+        "p95_m": _metres(summary.holdout_p95_m),
+        **within,
+        "pieces": summary.pieces,
+        "control": summary.control_count,
+        "folds": summary.folds,
+        "file": _place(migration, migration.field_file),
     }
 
 
 def of_shift_export(exported: ExportedShift) -> Metadata:
     """The forms of the shift that left, and how true each is."""
-    return {"notes": _bullets(exported.notes), "files": _bullets(str(path) for path in exported.files)}
+    return {"notes": _bullets(exported.notes), "files": _bullets(path.name for path in exported.files)}
 
 
 def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadata:
@@ -105,16 +103,21 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
     table = pq.read_table(migration.shifted(layer), columns=["moved", "shift_m", "uncertainty_m"])
     moved = table["moved"].to_numpy().astype(bool)
     shift_m = table["shift_m"].to_numpy()[moved]
+    regimes = [{"drawn on": name.replace("_", " "), "features": count} for name, count in summary.regimes.items()]
     return {
-        "shift": dg.MetadataValue.md(inline_histogram_svg(shift_m, "length of the shift [m]")),
+        "map": _shown(migration, f"{layer}.regimes", pictures.draw_regimes(migration, layer)),
+        "how_far": _shown(
+            migration, f"{layer}.shift", pictures.draw_histogram(shift_m, "length of the shift proposed [m]")
+        ),
+        "regimes": _table(regimes),
+        "kept_back": _reason_table(summary.blocked),
         "moved": int(moved.sum()),
         "not_moved": int((~moved).sum()),
-        "blocked": _reason_table(summary.blocked),
-        "regimes": summary.regimes,
         "mean_shift_m": _metres(_mean(shift_m)),
+        "p95_shift_m": _metres(float(np.quantile(shift_m, 0.95)) if len(shift_m) else 0.0),
         "max_shift_m": _metres(np.max(shift_m, initial=0.0)),
         "vertices_added": summary.vertices_added,
-        **_table_file(migration.shifted(layer)),
+        **_table_file(migration, migration.shifted(layer)),
     }
 
 
@@ -128,36 +131,48 @@ def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> M
         "attached_pct": _percent(summary.attached_m / summary.followed_m if summary.followed_m else 1.0),
         "tracing_tolerance_m": _metres(summary.tolerance_m),
         "never_attached": summary.never_attached,
-        **_table_file(migration.proposed(layer)),
+        **_table_file(migration, migration.proposed(layer)),
     }
 
 
 def of_quality(migration: Migration, layer: str, summary: QualitySummary) -> Metadata:
     """The verdicts, and what makes features doubtful."""
+    automatic = max(summary.accepted + summary.left, 1)
     return {
+        "map": _shown(migration, f"{layer}.verdicts", pictures.draw_verdicts(migration, layer)),
         "reasons": _reason_table(summary.reasons),
         "accepted": summary.accepted,
         "left": summary.left,
         "to_review": summary.to_review,
         "automatic_pct": _percent(summary.automatic_ratio),
         "expected_wrong": round(summary.expected_wrong, 2),
-        **_table_file(migration.quality(layer)),
+        "wrong_per_1000": round(1000 * summary.expected_wrong / automatic, 2),
+        **_table_file(migration, migration.quality(layer)),
     }
 
 
 def of_review(migration: Migration, layer: str, reviewed: Reviewed) -> Metadata:
-    """What is done, what is open, and the file to open in QGIS."""
+    """What is done, what is open, by whom, how long the rest will take, and the file to open in QGIS."""
     counts = Counts(reviewed.moved, reviewed.unmoved, reviewed.fixed, reviewed.open)
+    progress = review_progress(migration, layer)
+    findings = [*reviewed.findings, *([reviewed.outdated] if reviewed.outdated else [])]
     return {
         "progress": dg.MetadataValue.md(inline_bar_svg(counts)),
-        "review_file": dg.MetadataValue.path(migration.review(layer)),
-        "findings": _bullets(reviewed.findings),
+        "open_in_qgis": _place(migration, migration.review(layer)),
+        "map": _shown(migration, f"{layer}.outcome", pictures.draw_outcome(migration, layer)),
+        "days": _shown(migration, f"{layer}.days", pictures.draw_days(progress.by_day)),
+        "officers": _table([{"officer": who, "decisions": count} for who, count in progress.by_officer.items()]),
+        "findings": _bullets(findings),
         "open": reviewed.open,
         "moved": reviewed.moved,
         "unmoved": reviewed.unmoved,
         "fixed": reviewed.fixed,
-        "decisions_taken": reviewed.decisions_taken,
-        **_table_file(migration.corrected(layer)),
+        "decided": sum(progress.decided.values()),
+        "hours_left": progress.hours_left,
+        "forecast": progress.basis,
+        "new_decisions": reviewed.decisions_taken,
+        "disagreements": reviewed.disagreements,
+        **_table_file(migration, migration.corrected(layer)),
     }
 
 
@@ -167,9 +182,10 @@ def of_export(migration: Migration, exported: ExportedLayer) -> Metadata:
         "progress": dg.MetadataValue.md(inline_bar_svg(exported.counts)),
         "state": exported.state,
         "evidence": dg.MetadataValue.md(f"[Evidence page](/qa/{exported.evidence.name})"),
-        "evidence_file": dg.MetadataValue.path(exported.evidence),
-        "files": _bullets(str(path) for path in exported.files),
+        "map": _shown(migration, f"{exported.layer}.outcome", pictures.draw_outcome(migration, exported.layer)),
+        "files": _bullets(_relative(migration, path) for path in exported.files),
         "notes": _bullets(exported.notes),
+        **{name: getattr(exported.counts, name) for name in ("moved", "unmoved", "fixed", "open")},
         "dagster/row_count": exported.counts.total,
         "dagster/size_bytes": exported.bytes,
     }
@@ -177,40 +193,61 @@ def of_export(migration: Migration, exported: ExportedLayer) -> Metadata:
 
 def of_board(migration: Migration, board: Board) -> Metadata:
     """The whole migration at a glance."""
+    counts = {line.layer: line.counts for line in board.lines if line.counts}
     return {
-        "progress": dg.MetadataValue.md(inline_bar_svg(board.total)),
+        "progress": dg.MetadataValue.md(f"{inline_bar_svg(board.total)}\n\n{board.sentence}"),
         "layers": dg.MetadataValue.md(board.markdown()),
-        "map": _served_picture(migration, "board", board_map(migration)),
-        "full_page": dg.MetadataValue.md(f"[The board](/qa/{board.page.name})"),
-        "layers_done": board.layers_done,
-        **{name: getattr(board.total, name) for name in ("moved", "unmoved", "fixed", "open")},
+        "shares": _shown(migration, "layers", pictures.draw_layers(counts)),
+        "map": _shown(migration, "board", pictures.draw_board(migration, list(counts))),
+        "days": _shown(migration, "days", pictures.draw_days(board.by_day)),
+        "officers": _table([{"officer": who, "decisions": count} for who, count in board.by_officer.items()]),
+        "full_page": dg.MetadataValue.md(f"[The board as a page, to print or send](/qa/{board.page.name})"),
+        "open": board.total.open,
+        "fixed": board.total.fixed,
+        "moved": board.total.moved,
+        "unmoved": board.total.unmoved,
+        "automatic_pct": _percent(board.automatic_share),
+        "expected_wrong": round(board.expected_wrong, 2),
+        "hours_left": board.hours_left,
+        "layers_final": board.layers_done,
     }
 
 
-def _table_file(path: Path) -> Metadata:
+def _table_file(migration: Migration, path: Path) -> Metadata:
+    """The stage's table. Its schema comes last: as a section of the page it would push the pictures below the fold."""
     schema = pq.read_schema(path)
-    columns = [dg.TableColumn(field.name, str(field.type)) for field in schema]
+    columns = [dg.TableColumn(field.name, str(field.type), COLUMNS.get(field.name)) for field in schema]
     return {
-        "dagster/column_schema": dg.TableSchema(columns),
+        "columns": dg.TableSchemaMetadataValue(dg.TableSchema(columns)),
+        "table": _place(migration, path),
         "dagster/row_count": pq.read_metadata(path).num_rows,
         "dagster/size_bytes": path.stat().st_size,
-        "dagster/uri": path.as_uri(),
     }
 
 
-def _served_picture(migration: Migration, name: str, picture: Picture | None) -> dg.MarkdownMetadataValue | str:
+def _shown(migration: Migration, name: str, picture: Picture | None) -> dg.MarkdownMetadataValue | str:
     """A picture of any size, shown in place: the launcher serves it from the UI's own address."""
     if picture is None:
-        return "none"
+        return "nothing to draw yet"
     suffix = {"image/svg+xml": ".svg", "image/png": ".png"}[picture.media_type]
-    path = migration.evidence("any").with_name(f"{name}{suffix}")
+    path = migration.pictures_dir / f"{name}{suffix}"
     with whole_file(path) as beside:
         beside.write_bytes(picture.content)
-    return dg.MetadataValue.md(f"![{name}](/qa/{path.name})")
+    version = hashlib.sha256(picture.content).hexdigest()[:8]  # a browser keeps pictures; a new one has a new address
+    return dg.MetadataValue.md(f"![{name.replace('_', ' ')}](/qa/pictures/{path.name}?v={version})")
+
+
+def _place(migration: Migration, path: Path) -> dg.PathMetadataValue:
+    """A file of the migration, by its place in the folder: a whole path would be wider than its cell."""
+    return dg.MetadataValue.path(_relative(migration, path))
+
+
+def _relative(migration: Migration, path: Path) -> str:
+    return path.relative_to(migration.root).as_posix() if path.is_relative_to(migration.root) else str(path)
 
 
 def _worst_control(migration: Migration) -> dg.TableMetadataValue | str:
-    columns = ["file", "row", "verdict", "reasons", "residual_m"]
+    columns = ["file", "row", "verdict", "residual_m"]
     table = pq.read_table(migration.control_table, columns=columns)
     residual = np.nan_to_num(table["residual_m"].to_numpy(), nan=-1.0)
     worst = table.take(np.argsort(-residual, kind="stable")[:_MOST_ROWS]).to_pylist()
@@ -241,11 +278,7 @@ def _mean(values: ArrayLike) -> float:
 
 
 def _metres(length: float | None) -> float:
-    return round(float(length), 3) if length is not None and np.isfinite(length) else -0.0
-
-
-def _share(ratio: float) -> float:
-    return round(float(ratio), 3) if np.isfinite(ratio) else 0.0
+    return round(float(length), 3) if length is not None and np.isfinite(length) else 0.0
 
 
 def _percent(ratio: float) -> float:

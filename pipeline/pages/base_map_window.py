@@ -10,7 +10,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.base_maps import readable_base_map
-from pipeline.pages.maps import Extent
+from pipeline.pages.map_frame import Extent
 from pipeline.pages.outlines import drawable
 from pipeline.storage import Migration
 from transforms.errors import SourceError

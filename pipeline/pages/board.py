@@ -5,6 +5,7 @@ Read from the files of the stages alone, so that it tells the truth whatever bec
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -18,15 +19,16 @@ import shapely
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.states import why_held
 from pipeline.officers.outdated import why_outdated
+from pipeline.officers.progress import Progress, review_progress
 from pipeline.officers.sign_off import sign_off_state
 from pipeline.pages.evidence import render_page, share, thousands
-from pipeline.pages.maps import Features, extent_of, layer_map, small_map
+from pipeline.pages.maps import Features, extent_of, layer_map
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.pages.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
-from pipeline.pages.pictures import COLOURS, Picture
+from pipeline.pages.pictures import COLOURS
 from pipeline.settings import LayerSettings
 from pipeline.storage import Migration, read_json, sha256, whole_file
-from transforms.errors import ExportError
+from transforms.errors import PostPaiError
 
 State = Literal["final", "draft", "outdated", "blocked", "waiting"]
 """Of a layer: exported; open or not signed; to be run or exported again; stopped on the way; not begun."""
@@ -45,6 +47,8 @@ class BoardLine:
     worst_uncertainty_m: float
     next_step: str
     evidence: str | None
+    expected_wrong: float = 0.0
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,53 @@ class Board:
         """How many layers are exported with nothing open."""
         return sum(line.state == "final" for line in self.lines)
 
+    @property
+    def sentence(self) -> str:
+        """How it stands, in a line or two."""
+        total, open_ones = self.total, self.total.open
+        if not total.total:
+            return "No layer has been run yet."
+        begun = f"{self.layers_done} of {len(self.lines)} layers final; {thousands(total.total)} features in."
+        if not open_ones:
+            return f"{begun} Nothing waits for an officer."
+        waiting = "1 waits" if open_ones == 1 else f"{thousands(open_ones)} wait"
+        return f"{begun} {waiting} for an officer, about {self.hours_left:g} hours of work."
+
+    @property
+    def expected_wrong(self) -> float:
+        """How many of the features settled without a person are expected to be wrong."""
+        return sum(line.expected_wrong for line in self.lines)
+
+    @property
+    def automatic_share(self) -> float:
+        """Share of all judged features that needed no person; NaN before any was judged."""
+        judged = [(line.accepted_share, line.features or 0) for line in self.lines if line.counts]
+        judged = [(share, count) for share, count in judged if share == share]
+        total = sum(count for _, count in judged)
+        return sum(share * count for share, count in judged) / total if total else float("nan")
+
+    @property
+    def hours_left(self) -> float:
+        """Forecast of the officers' work that is left."""
+        return round(sum(line.progress.hours_left for line in self.lines if line.progress), 1)
+
+    @property
+    def by_officer(self) -> dict[str, int]:
+        """How many decisions each officer took, the busiest first."""
+        total = Counter[str]()
+        for line in self.lines:
+            total.update(line.progress.by_officer if line.progress else {})
+        return dict(total.most_common())
+
+    @property
+    def by_day(self) -> dict[str, int]:
+        """How many decisions were taken on each day (ISO), oldest first."""
+        total = Counter[str]()
+        for line in self.lines:
+            for day, officers in (line.progress.by_day if line.progress else {}).items():
+                total[day] += sum(officers.values())
+        return dict(sorted(total.items()))
+
     def text(self) -> str:
         """The board as a table of plain text."""
         heads = ("layer", "in", *STATUSES, "accepted", "state")
@@ -81,6 +132,16 @@ class Board:
             if len(table) < limit:
                 break
         return table
+
+
+def expected_wrong(migration: Migration, layer_name: str) -> float:
+    """How many of a layer's features settled without a person are expected to be wrong: the sum of their chances."""
+    path = migration.quality(layer_name)
+    if not path.exists() or not {"wrong_chance_ratio", "verdict"} <= set(pq.read_schema(path).names):
+        return 0.0
+    table = pq.read_table(path, columns=["wrong_chance_ratio", "verdict"])
+    settled = np.isin(np.array(table["verdict"].to_pylist(), dtype=np.str_), ("accept", "leave"))
+    return float(np.nansum(table["wrong_chance_ratio"].to_numpy()[settled]))
 
 
 def read_board(migration: Migration) -> Board:
@@ -107,20 +168,16 @@ def write_board(migration: Migration) -> Board:
     return board
 
 
-def board_map(migration: Migration) -> Picture:
-    """The map of all layers as a PNG of at most 50 KB, for metadata."""
-    return small_map(_all_features(migration, read_board(migration)))
-
-
 def _line(migration: Migration, layer: LayerSettings) -> BoardLine:
     stopped = _where_it_stopped(migration, layer.name)
     if stopped is not None:
         return _unfinished(migration, layer, *stopped)
     try:
         outcome = read_outcome(migration, layer.name)
-    except ExportError as error:
+        state, next_step = _state(migration, outcome)
+        progress = review_progress(migration, layer.name)
+    except PostPaiError as error:
         return _unfinished(migration, layer, "blocked", str(error))
-    state, next_step = _state(migration, outcome)
     evidence = migration.evidence(layer.name)
     return BoardLine(
         layer=layer.name,
@@ -132,6 +189,8 @@ def _line(migration: Migration, layer: LayerSettings) -> BoardLine:
         worst_uncertainty_m=outcome.worst_uncertainty_m,
         next_step=next_step,
         evidence=evidence.name if evidence.exists() else None,
+        expected_wrong=expected_wrong(migration, layer.name),
+        progress=progress,
     )
 
 

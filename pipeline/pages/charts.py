@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from pipeline.pages.maps import STYLE
+from pipeline.pages.map_frame import STYLE
 from pipeline.pages.pictures import AFTER, COLOURS, INK, Picture
 
 _BINS = 36
@@ -18,7 +18,7 @@ _SHOWN = 0.995
 """Share of the values that the axis is made for."""
 
 
-def histogram(values: NDArray[np.float64], label: str) -> Picture:
+def histogram(values: NDArray[np.float64], label: str, *, width_in: float = 3.4) -> Picture:
     """A histogram of a measure that is never negative, as SVG, with a mark at the median.
 
     A few values far beyond the rest would squeeze all others into one bar: they are told in words.
@@ -34,7 +34,7 @@ def histogram(values: NDArray[np.float64], label: str) -> Picture:
     right = 1.15 * float(np.quantile(numbers, _SHOWN)) or 1.0
     beyond = numbers[numbers > right]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.4, 1.9), dpi=100)
+        figure = Figure(figsize=(width_in, 1.9), dpi=100)
         axes = figure.add_axes((0.11, 0.24, 0.86, 0.66))
         axes.hist(numbers, bins=_BINS, range=(0.0, right), color=AFTER, edgecolor="white", linewidth=0.4)
         axes.set_xlim(0.0, right)

@@ -18,7 +18,7 @@ import yaml
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.field_file import read_field
-from pipeline.officers.decisions import WORDS
+from pipeline.officers.decisions import UNDO, WHY, WORDS
 from pipeline.pages.layer_pictures import draw_layer
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.pages.pictures import COLOURS
@@ -97,7 +97,8 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         worst=[_as_row(outcome, row) for row in outcome.riskiest_accepted(WORST_FEATURES)],
         decisions=decisions,
         decisions_shown=DECISIONS_SHOWN,
-        decision_words={word: said.split(":")[0] for word, said in WORDS.items()},
+        decision_words={word: said.split(":")[0] for word, said in WORDS.items()} | {UNDO: "Taken back"},
+        why_words=WHY,
         limits=limit_rows(migration),
         settings=_settings_text(migration, outcome),
         manifest=manifest,

@@ -14,9 +14,9 @@ from pipeline.field_file import read_field
 from pipeline.pages.base_map_window import new_map_around, read_new_map
 from pipeline.pages.charts import histogram
 from pipeline.pages.map_data import MapData, map_data
+from pipeline.pages.map_frame import Extent
 from pipeline.pages.maps import (
     ControlPlaces,
-    Extent,
     Features,
     Shifts,
     close_up,
@@ -89,7 +89,7 @@ def _interactive(
     migration: Migration, outcome: Outcome, rows: NDArray[np.int_], features: Features, extent: Extent
 ) -> dict[str, Any]:
     reviewed = outcome.reviewed_rows()
-    shifts, breaks = _field_arrows(migration, extent)
+    shifts, breaks = field_arrows(migration, extent)
     ground = new_map_around(migration, extent, _reviewed_first(features, np.isin(rows, reviewed)))
     content = map_data(
         outcome, rows, features, extent, reviewed=reviewed.tolist(), shifts=shifts, breaks=breaks, ground=ground
@@ -164,7 +164,7 @@ def draw_shift(migration: Migration, features: Features | None = None, *, width_
     if not len(control.places):
         return None
     extent, _ = extent_of(shapely.points(control.places[control.verdict == "used"]), margin=0.02)
-    shifts, breaks = _field_arrows(migration, extent)
+    shifts, breaks = field_arrows(migration, extent)
     return shift_map(features or _NO_FEATURES, extent, shifts, control, breaks, width_in=width_in)
 
 
@@ -178,7 +178,8 @@ def read_control_places(migration: Migration) -> ControlPlaces:
     return ControlPlaces(places[known], np.array(table["verdict"].to_pylist(), dtype=np.str_)[known])
 
 
-def _field_arrows(migration: Migration, extent: Extent) -> tuple[Shifts, list[Points]]:
+def field_arrows(migration: Migration, extent: Extent) -> tuple[Shifts, list[Points]]:
+    """The fitted shift on a grid over ``extent``, and its breaks; nothing where no field is fitted yet."""
     if not migration.field_file.exists():
         return Shifts(), []
     fitted = read_field(migration.field_file)

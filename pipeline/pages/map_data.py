@@ -16,7 +16,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.pages.maps import Extent, Features, Shifts
+from pipeline.pages.map_frame import Extent
+from pipeline.pages.maps import Features, Shifts
 from pipeline.pages.outcome import STATUSES, Outcome
 from pipeline.pages.outlines import drawn_rows
 from pipeline.pages.pictures import COLOURS

@@ -9,44 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import shapely
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
+from pipeline.pages.map_frame import (
+    STYLE,
+    Extent,
+    as_drawn,
+    clear_patch,
+    draw_furniture,
+    draw_scale_bar,
+    map_figure,
+    round_length,
+)
 from pipeline.pages.outcome import STATUSES
 from pipeline.pages.pictures import AFTER, BEFORE, BREAK, COLOURS, INK, PALE, Picture
 from transforms.contract import Points
 
-Extent = tuple[float, float, float, float]
-"""Least easting, least northing, greatest easting, greatest northing [m]."""
+MARKERS = {"moved": "o", "unmoved": ".", "fixed": "s", "open": "^"}
+"""A second sign beside the colour of each status."""
 
-STYLE: Any = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 8,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "post-pai",
-    "axes.edgecolor": PALE,
-    "axes.linewidth": 0.8,
-    "xtick.color": BEFORE,
-    "ytick.color": BEFORE,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-}
-_RASTER_DPI = 170
 _CROWDED_VERTICES = 8_000
-_LARGEST_BYTES = 450_000
 _HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="white")]
 
 
@@ -100,22 +89,12 @@ def extent_of(shapes: NDArray[np.object_], *, margin: float = 0.06) -> tuple[Ext
 def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, float, float]] = ()) -> Picture:
     """The corrected layer coloured by status, with lettered marks where the close-ups are."""
     with mpl.rc_context(STYLE):
-        figure, axes = _map_figure(extent, width_in=7.0)
+        figure, axes = map_figure(extent, width_in=7.0)
         _draw_by_status(axes, features, extent)
         for letter, easting, northing in marks:
             _draw_mark(axes, letter, easting, northing)
-        _draw_furniture(axes, extent)
-        return _drawn(figure)
-
-
-def small_map(features: Features, *, width: int = 430, limit_bytes: int = 50_000) -> Picture:
-    """The same as a PNG of ``width`` pixels and at most ``limit_bytes``, for metadata."""
-    extent, _ = extent_of(features.after)
-    with mpl.rc_context(STYLE):
-        figure, axes = _map_figure(extent, width_in=width / 100, bare=True)
-        _draw_by_status(axes, features, extent)
-        _draw_furniture(axes, extent)
-        return _png(figure, limit_bytes)
+        draw_furniture(axes, extent)
+        return as_drawn(figure)
 
 
 def close_up(
@@ -129,18 +108,18 @@ def close_up(
         Shapes of the new base map, drawn as hairlines beneath.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _map_figure(extent, width_in=3.4, bare=True)
+        figure, axes = map_figure(extent, width_in=3.4, bare=True)
         if new_map is not None:
-            _draw_shapes(axes, new_map, extent, INK, 0.45, alpha=0.6)
+            draw_shapes(axes, new_map, extent, INK, 0.45, alpha=0.6)
         others = _touching(features, extent, row)
-        _draw_shapes(axes, features.before[others], extent, BEFORE, 0.6, dashed=True, alpha=0.45)
-        _draw_shapes(axes, features.after[others], extent, AFTER, 0.7, alpha=0.4)
-        _draw_shapes(axes, features.before[[row]], extent, BEFORE, 1.3, dashed=True)
-        _draw_shapes(axes, features.after[[row]], extent, COLOURS[str(features.status[row])], 1.8, filled=True)
+        draw_shapes(axes, features.before[others], extent, BEFORE, 0.6, dashed=True, alpha=0.45)
+        draw_shapes(axes, features.after[others], extent, AFTER, 0.7, alpha=0.4)
+        draw_shapes(axes, features.before[[row]], extent, BEFORE, 1.3, dashed=True)
+        draw_shapes(axes, features.after[[row]], extent, COLOURS[str(features.status[row])], 1.8, filled=True)
         _draw_move(axes, features.before[row], features.after[row], extent)
         axes.text(0.03, 0.97, letter, transform=axes.transAxes, va="top", weight="bold", size=12, color=INK)
-        _draw_scale_bar(axes, extent)
-        return _drawn(figure)
+        draw_scale_bar(axes, extent)
+        return as_drawn(figure)
 
 
 def shift_map(
@@ -154,13 +133,13 @@ def shift_map(
 ) -> Picture:
     """Arrows of the shift over the borough with the control it rests on and the breaks."""
     with mpl.rc_context(STYLE):
-        figure, axes = _map_figure(extent, width_in=width_in)
-        _draw_shapes(axes, features.after, extent, PALE, 0.5)
+        figure, axes = map_figure(extent, width_in=width_in)
+        draw_shapes(axes, features.after, extent, PALE, 0.5)
         _draw_control(axes, control)
         axes.add_collection(LineCollection(list(breaks), colors=BREAK, linewidths=0.9, zorder=4))
-        _draw_arrows(axes, shifts, extent)
-        _draw_furniture(axes, extent)
-        return _drawn(figure)
+        draw_arrows(axes, shifts, extent)
+        draw_furniture(axes, extent)
+        return as_drawn(figure)
 
 
 def close_up_extent(before: shapely.Geometry, after: shapely.Geometry) -> Extent:
@@ -186,43 +165,14 @@ def _greatest_move(before: shapely.Geometry, after: shapely.Geometry) -> tuple[P
     return np.array([old[row], new[row]]), float(length[row])
 
 
-def _map_figure(extent: Extent, *, width_in: float, bare: bool = False) -> tuple[Figure, Axes]:
-    left, bottom = (0.03, 0.03) if bare else (0.42, 0.28)
-    map_in = width_in - left - 0.03
-    shape = _with_shape(extent)
-    height_in = map_in * (shape[3] - shape[1]) / (shape[2] - shape[0])
-    figure = Figure(figsize=(width_in, height_in + bottom + 0.03), dpi=100)
-    whole_in = height_in + bottom + 0.03
-    axes = figure.add_axes((left / width_in, bottom / whole_in, map_in / width_in, height_in / whole_in))
-    axes.set_xlim(shape[0], shape[2])
-    axes.set_ylim(shape[1], shape[3])
-    _kilometre_axes(axes, bare)
-    return figure, axes
-
-
-def _with_shape(extent: Extent, *, lowest: float = 0.5, highest: float = 1.15) -> Extent:
-    """``extent`` grown about its middle until its height lies between ``lowest`` and ``highest`` of its width."""
-    width, height = extent[2] - extent[0], extent[3] - extent[1]
-    more_east, more_north = max(height / highest - width, 0.0) / 2, max(width * lowest - height, 0.0) / 2
-    return extent[0] - more_east, extent[1] - more_north, extent[2] + more_east, extent[3] + more_north
-
-
-def _kilometre_axes(axes: Axes, bare: bool) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axis.set_major_formatter(FuncFormatter(lambda metres, _: f"{metres / 1000:.6g}"))
-        axis.set_tick_params(length=2, color=PALE)
-        if bare:
-            axis.set_ticks([])
-
-
 def _draw_by_status(axes: Axes, features: Features, extent: Extent) -> None:
     for status in ("unmoved", *(name for name in STATUSES if name != "unmoved")):
         chosen = features.after[features.status == status]
-        _draw_shapes(axes, chosen, extent, COLOURS[status], 0.7 if status in ("unmoved", "moved") else 1.3)
+        width = 0.7 if status in ("unmoved", "moved") else 1.3
+        draw_shapes(axes, chosen, extent, COLOURS[status], width, marker=MARKERS[status])
 
 
-def _draw_shapes(
+def draw_shapes(
     axes: Axes,
     shapes: NDArray[np.object_],
     extent: Extent,
@@ -232,7 +182,9 @@ def _draw_shapes(
     dashed: bool = False,
     filled: bool = False,
     alpha: float = 1.0,
+    marker: str = "o",
 ) -> None:
+    """Lines and outlines as lines, places as ``marker``; a dashed look is hollow, what is crowded is rasterised."""
     shapes = _simplified(shapes, extent)
     lines, places = _lines_of(shapes), _places_of(shapes)
     crowded = sum(map(len, lines)) + len(places) > _CROWDED_VERTICES
@@ -248,6 +200,7 @@ def _draw_shapes(
         places[:, 0],
         places[:, 1],
         s=size,
+        marker=marker,
         facecolor=face,
         edgecolor=colour,
         linewidth=0.7,
@@ -339,7 +292,8 @@ def _draw_control(axes: Axes, control: ControlPlaces) -> None:
         )
 
 
-def _draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
+def draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
+    """The shift as arrows, greatly enlarged, with a key that says by how much."""
     known = np.isfinite(shifts.shift).all(axis=1)
     if not known.any():
         return
@@ -357,72 +311,6 @@ def _draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
         headlength=4.2,
         zorder=5,
     )
-    key_m = _round_length(float(lengths.max()))
-    _clear(axes, 0.81, 0.004, 0.186, 0.055)
+    key_m = round_length(float(lengths.max()))
+    clear_patch(axes, 0.81, 0.004, 0.186, 0.055)
     axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
-
-
-def _clear(axes: Axes, left: float, bottom: float, width: float, height: float) -> None:
-    """A white patch under what must stay legible; in shares of the axes."""
-    axes.add_patch(Rectangle((left, bottom), width, height, transform=axes.transAxes, color="white", zorder=8))
-
-
-def _draw_furniture(axes: Axes, extent: Extent) -> None:
-    _clear(axes, 0.945, 0.9, 0.05, 0.095)
-    _draw_scale_bar(axes, extent)
-    axes.annotate(
-        "N",
-        (0.97, 0.985),
-        (0.97, 0.915),
-        xycoords="axes fraction",
-        ha="center",
-        va="center",
-        size=8,
-        color=INK,
-        arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 1, "shrinkB": 0, "zorder": 9},
-        zorder=9,
-    )
-
-
-def _draw_scale_bar(axes: Axes, extent: Extent) -> None:
-    length_m = _round_length((extent[2] - extent[0]) / 4)
-    share = length_m / np.ptp(axes.get_xlim())
-    _clear(axes, 0.004, 0.004, share + 0.04, 0.065)
-    bar = ([0.025, 0.025 + share], [0.025, 0.025])
-    axes.plot(*bar, transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt", zorder=9)
-    words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    axes.text(0.025, 0.035, words, transform=axes.transAxes, size=7.5, va="bottom", zorder=9)
-
-
-def _round_length(length_m: float) -> float:
-    """The longest of 1, 2, 5 times a power of ten within ``length_m``.
-
-    Examples
-    --------
-    >>> _round_length(37.0)
-    20.0
-    """
-    power = 10.0 ** np.floor(np.log10(length_m))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= length_m))
-
-
-def _drawn(figure: Figure) -> Picture:
-    """As SVG, which prints sharply; as PNG where that would be too large for a page."""
-    out = BytesIO()
-    figure.savefig(out, format="svg", dpi=_RASTER_DPI, metadata={"Date": None})
-    if out.tell() <= _LARGEST_BYTES:
-        return Picture(out.getvalue(), "image/svg+xml")
-    figure.set_dpi(_RASTER_DPI)
-    return _png(figure, _LARGEST_BYTES)
-
-
-def _png(figure: Figure, limit_bytes: int) -> Picture:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    for colours in (128, 32, 12, 6):
-        out = BytesIO()
-        picture.quantize(colours).save(out, "PNG", optimize=True)
-        if out.tell() <= limit_bytes:
-            break
-    return Picture(out.getvalue(), "image/png")

@@ -12,9 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 from urllib.parse import quote
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from pipeline.pages.outcome import Counts
 
 COLOURS = {"moved": "#0072b2", "unmoved": "#767c82", "fixed": "#009e73", "open": "#d55e00"}
@@ -39,23 +36,6 @@ def inline_bar_svg(counts: Counts, *, width: int = 400, height: int = 14) -> str
     return _markdown_image(words, width, height, "".join(parts))
 
 
-def inline_histogram_svg(values: ArrayLike, label: str, *, bins: int = 20, width: int = 400, height: int = 60) -> str:
-    """A histogram as a Markdown image of under 1,000 characters; values that are not numbers are left out.
-
-    Parameters
-    ----------
-    label
-        What is counted, with its unit; becomes the image's text, with the range.
-    """
-    numbers = np.asarray(values, dtype=float)
-    numbers = numbers[np.isfinite(numbers)]
-    if not len(numbers):
-        return f"{label}: no values"
-    tally, edges = np.histogram(numbers, bins=bins)
-    words = f"{label}: {edges[0]:.2f} to {edges[-1]:.2f}"
-    return _markdown_image(words, width, height, f"<path fill='{AFTER}' d='{_bars(tally, width, height)}'/>")
-
-
 @dataclass(frozen=True)
 class Picture:
     """A picture's bytes and what they are."""
@@ -67,14 +47,6 @@ class Picture:
     def uri(self) -> str:
         """The picture as a data URI, so that a page can carry it inside itself."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.content).decode('ascii')}"
-
-
-def _bars(tally: np.ndarray, width: int, height: int) -> str:
-    step = width / len(tally)
-    tops = np.where(tally > 0, np.maximum(1, np.rint(height * tally / tally.max())), 0).astype(int)
-    return "".join(
-        f"M{round(index * step)},{height}v-{top}h{round(step) - 1}v{top}z" for index, top in enumerate(tops) if top
-    )
 
 
 def _rect(left: float, top: float, width: float, height: float, fill: str) -> str:
