@@ -72,11 +72,9 @@ def candidates(old: Outlines, new: Outlines, within_m: float) -> Candidates:
 
     Shapes so unlike that they can hardly be the same are left out.
     """
-    found = [
-        _compared(old, new, old_row, new_row, count) for count, old_row, new_row in _near_pairs(old, new, within_m)
-    ]
-    every = _concatenated(found)
-    every = every.take(every.likeness > _LEAST_LIKENESS)
+    every = _concatenated(
+        [_compared(old, new, old_row, new_row, count) for count, old_row, new_row in _near_pairs(old, new, within_m)]
+    )
     return every.take(np.argsort(every.old, kind="stable"))
 
 
@@ -119,7 +117,7 @@ def _compared(old: Outlines, new: Outlines, old_row: Ints, new_row: Ints, count:
     best = np.argmin(spread, axis=0)
     residual_m = spread[best, np.arange(len(old_row))]
     noise_m = SHAPE_NOISE_M + SHAPE_NOISE_RATIO * np.maximum(old.radius_m[old_row], new.radius_m[new_row])
-    return Candidates(
+    pairs = Candidates(
         old_row,
         new_row,
         new.centre[new_row] - old.centre[old_row],
@@ -128,6 +126,7 @@ def _compared(old: Outlines, new: Outlines, old_row: Ints, new_row: Ints, count:
         np.choose(best, [zero, nearest, nearest, zero + count - 1]),
         best >= _FIRST_REVERSED,
     )
+    return pairs.take(pairs.likeness > _LEAST_LIKENESS)  # at once: of a million features all pairs take gigabytes
 
 
 _FIRST_REVERSED = 2
