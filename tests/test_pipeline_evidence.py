@@ -15,12 +15,14 @@ import pytest
 import shapely
 from outcomes import make_migration, plots, write_layer
 
+from pipeline.delivery.place import manifest_path
 from pipeline.logbook import append_line
 from pipeline.pages import evidence
 from pipeline.pages.evidence import limit_rows, reason_rows, summary, write_evidence
 from pipeline.pages.layer_pictures import LayerPictures
 from pipeline.pages.outcome import Counts, read_outcome
 from pipeline.pages.reasons import SENTENCES
+from pipeline.storage import write_json
 from qa.limits import documented_limits
 from transforms.errors import ExportError
 
@@ -278,3 +280,21 @@ def test_the_summary_reads_well_for_one_feature(migration):
     said = summary(read_outcome(migration, "trees"))
     assert said == "1 feature came in: 1 rightly stays where it was. Nothing is open: the export is final."
     assert Counts(moved=1) + Counts(open=2) == Counts(moved=1, open=2)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_layer_that_waits_for_its_second_signature_is_no_final_one(migration):
+    """Nothing open is not enough for a statutory layer; who signed what is told with its hashes."""
+    write_layer(migration, "trees", shapes=plots(1), status=["unmoved"])
+    signing = {"needed": True, "signed": None, "is_valid": False, "sentence": "A second person has to sign it."}
+    place = manifest_path(migration, "trees")
+    write_json(place, {"state": "draft", "sign_off": signing})
+    page = page_of(migration, "trees")
+    assert "A second person has to sign it." in page and '<span class="chip draft">' in page
+    assert "the export is final" not in page
+    signed = {"officer": "A. <b>Jones</b>", "when": "2026-11-25T10:00:00+00:00", "note": "", "seen": {"field": "ab12"}}
+    signing |= {"signed": signed, "is_valid": True, "sentence": ""}
+    write_json(place, {"state": "final", "sign_off": signing})
+    page = page_of(migration, "trees")
+    assert "Signed by <b>A. &lt;b&gt;Jones&lt;/b&gt;</b> on 2026-11-25 10:00" in page and "ab12" in page
+    assert json.loads(migration.evidence("trees").with_suffix(".json").read_text())["sign_off"]["is_valid"]

@@ -85,8 +85,9 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         migration=migration.settings,
         outcome=outcome,
         counts=outcome.counts,
+        state=_state(outcome, manifest),
         statuses=[(name, getattr(outcome.counts, name), _MEANINGS[name], COLOURS[name]) for name in STATUSES],
-        summary=summary(outcome),
+        summary=summary(outcome, _state(outcome, manifest)),
         pictures=pictures,
         map_data=pictures.map,
         has_ground=pictures.has_ground,
@@ -131,12 +132,13 @@ def _record(
         "migration": migration.settings.title,
         "layer": name,
         "title": outcome.title,
-        "state": "draft" if outcome.counts.open else "final",
+        "state": _state(outcome, manifest),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "decided_by_run": outcome.run,
         "exported_by_run": manifest.get("exported_by_run"),
         "counts": {"in": outcome.counts.total, **asdict(outcome.counts)},
-        "summary": summary(outcome),
+        "summary": summary(outcome, _state(outcome, manifest)),
+        "sign_off": manifest.get("sign_off"),
         "reasons": {row.code: {"count": row.count, "sentence": row.sentence} for row in reason_rows(outcome)},
         "reviewed": [asdict(story) for story in stories],
         "decisions": decisions[::-1],
@@ -164,12 +166,12 @@ def render_page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(written_at=datetime.now(UTC), **values)
 
 
-def summary(outcome: Outcome) -> str:
-    """The outcome in a few plain sentences."""
+def summary(outcome: Outcome, state: str = "final") -> str:
+    """The outcome in a few plain sentences; ``state`` is that of the export."""
     counts = outcome.counts
     if not counts.total:
         return f"{outcome.title} has no features: nothing came in, nothing goes out."
-    return " ".join(filter(None, [_reconciled(counts), _how_far(outcome), _what_follows(counts)]))
+    return " ".join(filter(None, [_reconciled(counts), _how_far(outcome), _what_follows(counts, state)]))
 
 
 def reason_rows(outcome: Outcome) -> list[ReasonRow]:
@@ -256,9 +258,16 @@ def _how_far(outcome: Outcome) -> str:
     return moved + (sure if np.isfinite(outcome.worst_uncertainty_m) else "") + "."
 
 
-def _what_follows(counts: Counts) -> str:
+def _state(outcome: Outcome, manifest: dict[str, Any]) -> str:
+    """``final`` only where the export says so itself: a statutory layer waits for its second signature."""
+    return "draft" if outcome.counts.open else str(manifest.get("state", "final"))
+
+
+def _what_follows(counts: Counts, state: str) -> str:
     if counts.open:
         return "Until the open ones are decided the export is a draft, not to be loaded into a register."
+    if state != "final":
+        return "Nothing is open, but the export is still a draft: see the sign-off below."
     return "Nothing is open: the export is final."
 
 
