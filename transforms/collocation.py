@@ -77,7 +77,9 @@ class Kriging(OnePiece):
         least_reach_m = REACH_LENGTHS * covariance.length_m if places < FEW else 0.0
         support = Support.around(control.before, least_reach_m)
         posterior = Posterior.given(control, covariance)
-        return cls(posterior, Scatter.of(control, covariance), support, covariance.noise_m)
+        shift, error_m = posterior.at(control.before)
+        scatter = Scatter.of(control, covariance, control.shift - shift, error_m)
+        return cls(posterior, scatter, support, covariance.noise_m)
 
     def at(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
         """Shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] of the field, noise of control left out."""

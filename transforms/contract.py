@@ -18,6 +18,7 @@ Nothing here reads files, knows Dagster or imports shapely.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -69,7 +70,7 @@ class Control:
     def __len__(self) -> int:
         return len(self.before)
 
-    @property
+    @cached_property
     def shift(self) -> Points:
         """New minus old, ``(n, 2)`` in metres."""
         return self.after - self.before

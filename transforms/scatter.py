@@ -19,7 +19,7 @@ from .covariance import Covariance, matern
 from .support import query_threads
 
 NEIGHBOURS = 32
-CLOSEST = 4
+CLOSEST = 2
 """Each control point is compared with so many others; among neighbours of a neighbourhood the pairs are counted."""
 
 OUTER_SHARE = 0.8
@@ -28,6 +28,11 @@ _MEAN_OVER_QUANTILE = -1.0 / np.log(1.0 - OUTER_SHARE)
 
 BEYOND_CHANCE = 2.5
 """Standard deviations by which a local mean square must pass what is expected before it counts."""
+
+LEAST_LOOSENESS = 0.25
+"""Control that the field follows more closely than this says little of its surroundings' scatter."""
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,11 @@ class Scatter:
     """
 
     tree: cKDTree
-    excess_m2: NDArray[np.float64]
+    excess_m2: Floats
 
     @classmethod
-    def of(cls, control: Control, covariance: Covariance) -> Self:
-        """The scatter that differences of shift between neighbouring control show.
-
-        Half the squared difference of two shifts is, on average, the variogram at their distance plus their noise.
+    def of(cls, control: Control, covariance: Covariance, residual: Points, error_m: Floats) -> Self:
+        """The scatter that control shows about the field, or, where the field follows each point, among neighbours.
 
         Parameters
         ----------
@@ -57,22 +60,42 @@ class Scatter:
             Control of one piece.
         covariance
             What the shift and its noise are expected to vary by.
+        residual
+            ``(n, 2)`` shift of control less that of the field, metres.
+        error_m
+            ``(n,)`` radial standard error of the field there.
         """
-        before = control.before
-        tree = cKDTree(before)
-        if len(before) < NEIGHBOURS:
-            return cls(tree, np.zeros(len(before)))
-        apart_m, near = tree.query(before, NEIGHBOURS, workers=query_threads(len(before)))
-        pair = near[:, 1 : CLOSEST + 1]
-        half_square = 0.5 * ((control.shift[pair] - control.shift[:, None]) ** 2).sum(axis=2)
-        noise = covariance.noise(control.code)
-        unlike = 1.0 - matern(apart_m[:, 1 : CLOSEST + 1] / covariance.length_m, covariance.smoothness)
-        expected = covariance.variance_m2.sum() * (unlike + 0.5 * (noise[pair] + noise[:, None]))
-        seen = _MEAN_OVER_QUANTILE * np.quantile(half_square[near].reshape(len(before), -1), OUTER_SHARE, axis=1)
-        foreseen = expected.mean(axis=1)[near].mean(axis=1)
-        by_chance = foreseen * (1.0 + BEYOND_CHANCE / np.sqrt(NEIGHBOURS))
-        return cls(tree, np.where(seen > by_chance, seen - foreseen, 0.0))
+        tree = cKDTree(control.before)
+        if len(control) < NEIGHBOURS:
+            return cls(tree, np.zeros(len(control)))
+        apart_m, near = tree.query(control.before, NEIGHBOURS, workers=query_threads(len(control)))
+        about = _about_the_field(residual, error_m, covariance.noise_m, near)
+        return cls(tree, np.maximum(about, _among_neighbours(control, covariance, apart_m, near)))
 
     def at(self, points: Points) -> NDArray[np.float64]:
         """Radial variance ``(n,)`` in square metres at places: that about the nearest control point."""
         return self.excess_m2[self.tree.query(points, workers=query_threads(len(points)))[1]]
+
+
+def _about_the_field(residual: Points, error_m: Floats, noise_m: float, near: NDArray[np.int_]) -> Floats:
+    """Excess of the mean squared residual; under noise alone that is the noise variance less the field's."""
+    looseness = np.maximum(1.0 - (error_m / noise_m) ** 2, LEAST_LOOSENESS)
+    seen = ((residual**2).sum(axis=1) / looseness)[near].mean(axis=1)
+    return _excess(seen, np.full(len(near), noise_m**2))
+
+
+def _among_neighbours(control: Control, covariance: Covariance, apart_m: Floats, near: NDArray[np.int_]) -> Floats:
+    """Excess of half the squared differences over the variogram at their distance plus their noise."""
+    pair = near[:, 1 : CLOSEST + 1]
+    half_square = 0.5 * ((control.shift[pair] - control.shift[:, None]) ** 2).sum(axis=2)
+    noise = covariance.noise(control.code)
+    unlike = 1.0 - matern(apart_m[:, 1 : CLOSEST + 1] / covariance.length_m, covariance.smoothness)
+    expected = covariance.variance_m2.sum() * (unlike + 0.5 * (noise[pair] + noise[:, None]))
+    seen = _MEAN_OVER_QUANTILE * np.quantile(half_square[near].reshape(len(control), -1), OUTER_SHARE, axis=1)
+    return _excess(seen, expected.mean(axis=1)[near].mean(axis=1))
+
+
+def _excess(seen: Floats, foreseen: Floats) -> Floats:
+    # The mean of n squared radii of a circular normal error varies by its own size over root n.
+    by_chance = foreseen * (1.0 + BEYOND_CHANCE / np.sqrt(NEIGHBOURS))
+    return np.where(seen > by_chance, seen - foreseen, 0.0)
