@@ -23,6 +23,7 @@ from qa.findings import Masks, findings_of
 from qa.limits import Limits, limits_in_force
 from qa.measures import Measures, Move, measure
 from qa.regime import AFFECTED, STRADDLING, UNKNOWN, Regimes
+from qa.relations import NO_BUILDING
 from qa.risk import expected_wrong, measured_curve
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
@@ -131,8 +132,9 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
 def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits: Limits) -> NDArray[np.float64]:
     """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
 
-    It is silent too where a break may run between a vertex and the corners that speak for it. What lay on its lines all
-    round and was placed by those very lines is where the map shows it, whatever corners near by did.
+    It is silent too where a break may run between a vertex and the corners that speak for it. A building may have moved
+    a little of its own: where only its neighbours speak for it, what they differ by is its doubt. What lay on its lines
+    all round and was placed by those very lines is where the map shows it, whatever corners near by did.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], limits.position_error_m
@@ -143,6 +145,10 @@ def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits
     is_partial = measures["base_map_told_ratio"] < 1.0
     is_across = measures["base_map_reach_m"] > measures["break_distance_m"]
     chance = np.where(is_partial | is_across, np.maximum(seen, alone), seen)
+    moved_alone = (measures["building"] != NO_BUILDING) & (measures["base_map_reach_m"] > 0.0)
+    of_neighbours_m = np.fmax(uncertainty_m, measures["base_map_error_m"])
+    scattered = triage.position_wrong_chance(of_neighbours_m, unseen, unseen, limit_m)
+    chance = np.where(moved_alone, np.maximum(chance, scattered), chance)
     return np.where(placed_by_map, 0.0, chance)
 
 
