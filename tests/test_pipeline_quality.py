@@ -248,3 +248,26 @@ def test_an_outline_that_crosses_itself_is_for_an_officer(migration):
     assert row["verdict"] == "review"
     assert "outline_crosses" in row["reasons"]
     assert row["doubt"] == "capture"
+
+
+def test_a_point_in_a_redrawn_building_is_doubted_where_every_building_moved_of_its_own(tmp_path):
+    """Of a house with no corners left in common only the neighbours tell, and they differ by more than decimetres."""
+    _, buildings = plots()
+    houses = buildings[is_west(buildings)]
+    own = np.random.default_rng(4).normal(0.0, 0.5, (len(houses), 2))
+    new = np.array([shapely.affinity.translate(each, *by) for each, by in zip(on_new_map(houses), own, strict=True)])
+    centres, redrawn = shapely.centroid(houses), 40
+    proposals = np.array([shapely.affinity.translate(c, *(SHIFT + by)) for c, by in zip(centres, own, strict=True)])
+    new[redrawn] = new[redrawn].buffer(1.0, join_style="mitre")
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "migration.yaml").write_text(MIGRATION, encoding="utf-8")
+    for name, shapes in (("before", houses), ("after", new)):
+        write_map(tmp_path / "sources" / f"{name}.gpkg", shapes)
+    town = Migration.open(tmp_path)
+    town.control_table.parent.mkdir(parents=True)
+    pq.write_table(control_table(houses), town.control_table)
+    write_layer(town, centres, proposals, [True] * len(houses), days=["2001-01-01"] * len(houses))
+    _, rows = judged(town)
+    assert rows[redrawn]["verdict"] == "review"
+    assert "position_uncertain" in rows[redrawn]["reasons"]
+    assert np.mean([row["verdict"] == "accept" for row in rows]) > 0.9
