@@ -96,6 +96,19 @@ def test_what_must_not_move_lies_right_already(made: Borough) -> None:
         assert shapely.hausdorff_distance(shapely.force_2d(feature.held), shapely.force_2d(feature.truth)) < 0.02
 
 
+def test_another_kind_has_the_accidents_it_is_made_for() -> None:
+    """Dates wrong, methods unsaid, places rounded or lost: each is there, and what is lost cannot be known."""
+    rough = make_borough(5, KINDS["rough"])
+    features = [feature for name in LAYERS for feature in rough.layers[name]]
+    held = {feature.subclass for feature in features}
+    assert {"misplaced", "coarse", "noisy", "date_wrong", "new_undated", "ground_unsaid", "small_scale"} <= held
+    lost = [feature for feature in features if feature.subclass in ("misplaced", "coarse", "small_scale")]
+    assert {feature.fate for feature in lost} == {"cannot_be_known"}
+    noisy = [feature for feature in features if feature.subclass == "noisy" and feature.fate == "should_move"]
+    apart = [shapely.hausdorff_distance(feature.held, feature.truth) for feature in noisy]
+    assert np.median(apart) == pytest.approx(2.4, abs=1.5)
+
+
 def test_the_shift_looks_like_the_real_one(made: Borough) -> None:
     """RMS about 2.8 m, nearly all under 5 m, and jumps of half a metre to over two at the sheet edges."""
     moved = np.array([link.true_after for link in made.links if not link.kind])
