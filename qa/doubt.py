@@ -64,6 +64,9 @@ OF_CONTROL = frozenset(
     }
 )
 
+BLOCKING = frozenset({"straddling", "outside_control", "uncertain"})
+"""Reasons for which nothing was moved: the place is then as likely wrong as not."""
+
 
 def doubts(
     reasons: Sequence[Sequence[str]],
@@ -91,11 +94,12 @@ def doubts(
     found = np.full(len(in_review), NONE, dtype="<U7")
     for row in np.flatnonzero(in_review):
         codes = frozenset(reasons[int(row)])
+        of_place = 0.5 if codes & BLOCKING else position_doubt[row]
         of_ground = codes & OF_GROUND or (codes & OFF_WHAT_IT_LAY_ON and base_map_agrees[row])
         of_control = codes & OF_CONTROL or (codes & OFF_WHAT_IT_LAY_ON and not base_map_agrees[row])
         if of_ground and not codes & OF_CONTROL:
             found[row] = GROUND
-        elif codes & OF_CAPTURE and (not of_control or origin_doubt[row] >= position_doubt[row]):
+        elif codes & OF_CAPTURE and (not of_control or origin_doubt[row] >= of_place):
             found[row] = CAPTURE
         elif of_control:
             found[row] = CONTROL

@@ -37,5 +37,10 @@ def test_of_origin_and_place_the_likelier_to_be_wrong_is_named():
     assert doubt("origin_doubtful", "position_uncertain", origin=0.1, position=0.3) == "control"
 
 
+def test_where_a_break_forbids_a_move_a_little_doubt_about_the_origin_does_not_hide_it():
+    assert doubt("straddling", "origin_doubtful", origin=0.05) == "control"
+    assert doubt("straddling", "origin_unknown", origin=0.8) == "capture"
+
+
 def test_nothing_is_suspected_of_what_needs_no_officer():
     assert doubt("building_gone", in_review=False) == ""
