@@ -8,6 +8,7 @@ import pytest
 from transforms.affine import Affine
 from transforms.breaks import Breaks
 from transforms.contract import NO_PIECE, Control
+from transforms.densify import find_insertions
 from transforms.errors import ControlError
 from transforms.piecewise import Piecewise, piece_of_control
 
@@ -90,3 +91,28 @@ def test_a_piece_without_control_is_not_covered() -> None:
     assert np.isnan(field(np.array([[300.0, 400.0]]))).all()
     with pytest.raises(ControlError, match="enough control"):
         Piecewise.fit(TRUE.take(np.arange(0)), BREAKS, Affine.fit)
+
+
+def test_a_small_jump_that_closes_folds_nothing() -> None:
+    """Across a break that closes by 0.4 m places keep their order, and half a metre away nothing changes."""
+    closing = Control(GRID, GRID + np.where(EAST[:, None], [-0.4, 0.0], [0.0, 0.0]))
+    field = Piecewise.fit(closing, BREAKS, Affine.fit)
+    places = np.stack([np.linspace(498.0, 502.0, 4001), np.full(4001, 400.0)], axis=1)
+    moved = field(places)
+    assert np.diff(moved[:, 0]).min() >= 0.4 * 0.001
+    away = np.abs(places[:, 0] - 500.0) > 0.5
+    assert np.allclose(moved[away], field.in_piece(places, field.piece(places))[away])
+
+
+def test_an_edge_that_grazes_a_break_is_looked_at_closely() -> None:
+    """Both its ends lie away from the break and its middle does not: it follows the field within the tolerance."""
+    closing = Control(GRID, GRID + np.where(EAST[:, None], [-0.4, 0.0], [0.0, 0.0]))
+    corner = np.array([[480.0, -1000.0], [480.0, 387.3], [500.0, 407.3], [480.0, 427.3], [480.0, 2000.0]])
+    field = Piecewise.fit(closing, Breaks.from_lines([corner], (0.0, 0.0, 1000.0, 1000.0)), Affine.fit)
+    starts, ends = np.array([[500.02, 402.0]]), np.array([[500.02, 412.0]])
+    found = find_insertions(field, starts, ends, field(starts), field(ends), tolerance_m=0.05)
+    line = np.concatenate([field(starts), found.after, field(ends)])
+    places = starts + np.linspace(0.0, 1.0, 1001)[:, None] * (ends - starts)
+    exact = field(places)
+    assert np.abs(exact[:, 0] - np.interp(exact[:, 1], line[:, 1], line[:, 0])).max() <= 0.05
+    assert len(found) >= 1

@@ -150,6 +150,32 @@ class Breaks:
         across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
         return across, offset
 
+    def beside(self, points: Points, reach_m: float) -> tuple[Ints, Ints, Floats]:
+        """Which points lie close to a break, the piece across it and how far away it is.
+
+        Parameters
+        ----------
+        points
+            ``(n, 2)`` metres.
+        reach_m
+            What counts as close [m]: at most a cell of the raster, which is never below 2 m.
+
+        Returns
+        -------
+        rows, across, distance_m
+            ``(k,)`` each.
+        """
+        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        if not self.lines or len(points) == 0:
+            return np.empty(0, int), np.empty(0, int), np.empty(0)
+        near = np.flatnonzero(self._raster.near_line[self._raster.cells(points)] & np.isfinite(points).all(axis=1))
+        segment, distance = self._nearest(points[near])
+        close = np.flatnonzero(distance < reach_m)
+        rows, segment = near[close], segment[close]
+        line = self._segments.line[segment]
+        is_left = self._segments.is_left(segment, points[rows])
+        return rows, np.where(is_left, self.right[line], self.left[line]), distance[close]
+
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Plain arrays from which ``from_arrays`` makes the same breaks, for files."""
         return {

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Points
+from .one_piece import OnePiece
 
 SPACING_M = 25.0
 """How far apart a long segment is looked at first [m]: less than the 40 m between control points at their densest."""
@@ -22,6 +23,12 @@ LARGEST_STRAIN = 0.01
 
 MOST_FIRST_LOOKS = 4096
 """No map has an edge over 100 km; a wild coordinate must not fill the memory."""
+
+BREAK_REACH_M = 0.5
+"""Beside a break a field may bend within so little that looks ``SPACING_M`` apart pass it over."""
+
+_FINEST_LOOK_M = 0.2
+"""How closely a segment is looked at where it runs within reach of a break."""
 
 _SEEN_SHARE = 0.25
 """Share of the tolerance within which the field between two looks counts as straight."""
@@ -107,8 +114,10 @@ def find_insertions(
     >>> find_insertions(bend, ends[:1], ends[1:], bend(ends[:1]), bend(ends[1:]), tolerance_m=0.05).fraction
     array([0.5])
     """
-    rows = np.flatnonzero(may_bend(ends - starts, end_images - start_images, tolerance_m))
-    rows = rows[_bends(image, starts[rows], ends[rows], start_images[rows], end_images[rows], tolerance_m)]
+    beside = runs_beside_break(image, starts, ends)
+    rows = np.flatnonzero(beside | may_bend(ends - starts, end_images - start_images, tolerance_m))
+    bends = _bends(image, starts[rows], ends[rows], start_images[rows], end_images[rows], tolerance_m)
+    rows = rows[beside[rows] | bends]
     turned = _is_turned(starts[rows], ends[rows])
     ends_of = [np.where(turned[:, None], b[rows], a[rows]) for a, b in ((starts, ends), (ends, starts))]
     images = [
@@ -133,6 +142,20 @@ def may_bend(chords: Points, moved_chords: Points, tolerance_m: float) -> NDArra
     """
     long = _square(chords) > (2 * tolerance_m / LARGEST_STRAIN) ** 2
     return long | (_square(moved_chords - chords) > (0.5 * tolerance_m) ** 2)
+
+
+def runs_beside_break(image: Image, starts: Points, ends: Points) -> NDArray[np.bool_]:
+    """Whether segments ``(n, 2)`` come so near a break of the field that they must be looked at closely, ``(n,)``."""
+    if not len(starts):
+        return np.zeros(0, dtype=bool)
+    return _is_beside(image, 0.5 * (starts + ends), np.hypot(*(ends - starts).T))
+
+
+def _is_beside(image: Image, middle: Points, length_m: NDArray[np.float64]) -> NDArray[np.bool_]:
+    distance_m = getattr(image, "break_distance_m", None)
+    if distance_m is None or isinstance(image, OnePiece):
+        return np.zeros(len(middle), dtype=bool)
+    return np.asarray(distance_m(middle) < 0.5 * length_m + BREAK_REACH_M)
 
 
 def _bends(
@@ -165,9 +188,10 @@ def _looks(image: Image, a: Points, b: Points, image_a: Points, image_b: Points,
         middle = _look(image, a, b, low.segment, 0.5 * (low.fraction + high.fraction))
         gap = np.hypot(*(middle.after - 0.5 * (low.after + high.after)).T)
         bent = ~(gap <= _SEEN_SHARE * tolerance_m)
-        low, middle, high = low.take(bent), middle.take(bent), high.take(bent)
-        found.append(middle)
         width = (high.fraction - low.fraction) * length[low.segment]
+        asked = bent | ((width > _FINEST_LOOK_M) & _is_beside(image, middle.before, width))
+        low, middle, high, width = low.take(asked), middle.take(asked), high.take(asked), width[asked]
+        found.append(middle)
         wide = (width > tolerance_m) & np.isfinite(middle.after[:, 0])
         low, middle, high = low.take(wide), middle.take(wide), high.take(wide)
         low, high = _joined([low, middle]), _joined([middle, high])

@@ -28,6 +28,9 @@ Field = TypeVar("Field", bound=OnePiece)
 MISSED = 0.05
 """Share of places that a 95 % radius leaves out."""
 
+LARGEST_SPREAD_JUMP_M = 0.5
+"""A larger jump stays one: what lies across it is for a person, and what lies beside it keeps its shape."""
+
 SIDE_NEIGHBOURS = 8
 """Control asked on either side of a break about a control point that may stand on the wrong side."""
 
@@ -77,7 +80,7 @@ class Piecewise(Generic[Field]):
     def __call__(self, points: Points) -> Points:
         """The new places of ``points``, ``(n, 2)`` metres; NaN outside what the pieces cover."""
         points = as_points(points)
-        return self.in_piece(points, self.breaks.piece(points))
+        return self._closed(points, self.in_piece(points, self.breaks.piece(points)))
 
     def in_piece(self, points: Points, piece: Ints) -> Points:
         """The new places if each point moved with the given piece, ``(n, 2)``; NaN beyond that piece's reach."""
@@ -134,6 +137,20 @@ class Piecewise(Generic[Field]):
     def inverse(self) -> Inverse:
         """The field from the new map back to the old one."""
         return Inverse(self, np.concatenate([field.support.before for field in self.pieces if field is not None]))
+
+    def _closed(self, points: Points, moved: Points) -> Points:
+        """``moved`` with small jumps spread over as much land on either side of the break as they are long.
+
+        A jump that closes would fold the map: edges would run back and neighbours overlap. On a slope of one half
+        nothing folds. Where a break runs is not known to half a metre, so nothing is lost.
+        """
+        rows, across, distance_m = self.breaks.beside(points, LARGEST_SPREAD_JUMP_M)
+        jump = self.in_piece(points[rows], across) - moved[rows]
+        jump_m = np.hypot(*jump.T)
+        small = np.flatnonzero((jump_m <= LARGEST_SPREAD_JUMP_M) & (distance_m < jump_m))
+        share = 0.5 * (1.0 - distance_m[small] / jump_m[small])
+        moved[rows[small]] += share[:, None] * jump[small]
+        return moved
 
     def _error_in(self, points: Points, piece: Ints) -> Floats:
         error_m = np.full(len(points), np.nan)
