@@ -214,7 +214,10 @@ def title(text: str) -> None:
 
 
 def row(name: str, cost: Cost, *, against: Cost | None = None, goal: str = "") -> None:
-    ratio = f"   ours / this = {against.seconds / cost.seconds:5.2f}   goal: {goal}" if against else ""
+    ratio = ""
+    if against:
+        processor = against.processor_seconds / cost.processor_seconds
+        ratio = f"   ours / this = {against.seconds / cost.seconds:5.2f} (processor {processor:5.2f})   goal: {goal}"
     spent = f"{cost.seconds:8.2f} s {cost.processor_seconds:8.2f} s of processor {cost.peak_mib:8.0f} MiB"
     print(f"  {name:34}{spent}{ratio}", flush=True)
 
