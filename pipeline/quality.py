@@ -103,7 +103,7 @@ class _Proposal:
         self.blocked_by = np.array([code or "" for code in shifted["blocked_by"].to_pylist()], dtype=str)
         self.about_the_shift = {name: _numbers(shifted, name) for name in _ABOUT_THE_SHIFT}
         self.regimes = _regimes(shifted)
-        self.reattachment = _reattachment(shifted)
+        self.reattachment = _reattachment(shifted) | _changed_relations(migration, layer_name, len(shifted))
         placed = "is_placed_by_map" in shifted.column_names
         self.is_placed_by_map = _booleans(shifted["is_placed_by_map"]) if placed else np.zeros(len(shifted), dtype=bool)
 
@@ -196,6 +196,16 @@ def _reattachment(proposed: pa.Table) -> Masks:
         code: np.array([code in codes for codes in reasons], dtype=bool)
         for code in {c for codes in reasons for c in codes}
     }
+
+
+def _changed_relations(migration: Migration, layer_name: str, count: int) -> Masks:
+    """Which features lie in other things than before, as the stage reattach has listed them."""
+    path = migration.consequences(layer_name)
+    if not path.exists():
+        return {}
+    changed = np.zeros(count, dtype=bool)
+    changed[pq.read_table(path, columns=["pai_row"])["pai_row"].to_numpy()] = True
+    return {"relation_changed": changed}
 
 
 def _used_control(migration: Migration) -> Control:

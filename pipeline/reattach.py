@@ -1,10 +1,13 @@
-"""The stage that attaches what moved to the new map again: to the very lines it followed on the old one."""
+"""The stage that attaches what moved to the new map again: to the very lines it followed on the old one.
+
+And, with every proposal in its place, that lists what it changes for whoever asks (``consequences.py``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -13,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base_maps import read_base_maps
+from pipeline.consequences import PairOutcome, list_consequences
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY, open_batches
 from pipeline.geometry.edges import LayerEdges, attachable
@@ -45,8 +49,8 @@ class ReattachSummary:
     """What became of one layer; lengths in metres along the edges of what moved.
 
     ``tolerance_m`` is how closely the layer was found to be traced, NaN where nothing is re-attached; ``reasons``
-    counts features by code; ``never_attached`` those that moved and cannot be attached
-    (curved, GPS, 1:10 000).
+    counts features by code; ``pairs`` says what lies in what; ``never_attached`` counts those that moved and cannot be
+    attached (curved, GPS, 1:10 000).
     """
 
     layer: str
@@ -58,6 +62,7 @@ class ReattachSummary:
     vertices_added: int
     never_attached: int
     reasons: dict[str, int]
+    pairs: tuple[PairOutcome, ...]
 
 
 def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
@@ -72,19 +77,27 @@ def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
     """
     settings = migration.settings.layer(layer_name)
     shifted = _read_shifted(migration, layer_name)
-    if settings.strategy != "shift_and_reattach":
-        return ReattachSummary(layer_name, len(shifted), 0, float("nan"), 0.0, 0.0, 0, 0, {})
     base = read_base_maps(migration)
+    summary = ReattachSummary(layer_name, len(shifted), 0, float("nan"), 0.0, 0.0, 0, 0, {}, ())
+    if settings.strategy == "shift_and_reattach":
+        summary = _attach_again(migration, settings, shifted, base)
+    lines = None if base is None else _old_lines(base)
+    return replace(summary, pairs=list_consequences(migration, layer_name, base, lines))
+
+
+def _attach_again(
+    migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps | None
+) -> ReattachSummary:
     if base is None:
         raise SettingsError(
-            f"Layer {layer_name} cannot be re-attached: base_maps names no old and new edition. Name both in "
+            f"Layer {settings.name} cannot be re-attached: base_maps names no old and new edition. Name both in "
             "migration.yaml, or set the layer's strategy to shift."
         )
     outcome = _reattached(migration, settings, shifted, base)
     table = _with_attachment(shifted, outcome)
-    with whole_file(migration.reattached(layer_name)) as beside:
+    with whole_file(migration.reattached(settings.name)) as beside:
         pq.write_table(table, beside)
-    return _summary(layer_name, shifted, table, outcome)
+    return _summary(settings.name, shifted, table, outcome)
 
 
 @lru_cache(maxsize=1)
@@ -226,4 +239,5 @@ def _summary(layer: str, shifted: pa.Table, table: pa.Table, outcome: _Outcome) 
         vertices_added=int(outcome.vertices_added[outcome.moved].sum()),
         never_attached=outcome.never_attached,
         reasons={code: codes.count(code) for code in sorted(set(codes))},
+        pairs=(),
     )

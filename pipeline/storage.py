@@ -98,6 +98,10 @@ class Migration:
         """The proposal attached again to the lines of the map that it followed (GeoParquet)."""
         return self.layer_dir(layer) / "reattached.parquet"
 
+    def consequences(self, layer: str) -> Path:
+        """Every answer about the layer that its proposal changes (Parquet, and CSV beside it)."""
+        return self.layer_dir(layer) / "consequences.parquet"
+
     def proposed(self, layer: str) -> Path:
         """The proposal that is judged, offered and exported: re-attached where the layer asks for it."""
         is_reattached = self.settings.layer(layer).strategy == "shift_and_reattach"

@@ -53,6 +53,7 @@ REASONS = regimes.REASONS | {
     "base_feature_gone": "It followed a line of the old map that is not on the new one; there it is only shifted.",
     "base_feature_changed": "It followed a line of the old map that was redrawn; there it is only shifted.",
     "reattach_disagrees": "The line it followed went elsewhere than the shift allows; there it is only shifted.",
+    "relation_changed": "It lies in something, or beside something, that it did not before, or no longer does.",
     "unreadable_geometry": "Its geometry could not be read, so nothing about it was measured.",
 }
 """Every reason of a verdict, with the sentence an officer reads."""

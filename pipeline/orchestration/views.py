@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> M
     """How much of what followed the old map follows the new one again."""
     return {
         "left_as_shifted": _reason_table(summary.reasons),
+        "what_lies_in_what": _table([asdict(pair) for pair in summary.pairs]),
+        "changed_answers": sum(pair.changed for pair in summary.pairs),
         "attached_features": summary.attached_features,
         "followed_m": round(summary.followed_m, 1),
         "attached_m": round(summary.attached_m, 1),
