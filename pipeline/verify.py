@@ -22,7 +22,7 @@ from transforms.errors import VerifyError
 class Verified:
     """What was checked: how many files, logs and signatures, and a sentence for whatever is not as it was.
 
-    ``notes`` are no faults: lines from before logs were chained, a source delivered anew since the export.
+    ``notes`` are no faults: lines from before logs were chained, half a line left by a crash, a void signature.
     """
 
     checked: int
@@ -102,15 +102,23 @@ def _check_control(tally: _Tally, migration: Migration) -> None:
         path = migration.root / file["path"]
         if path.is_relative_to(migration.build_dir):
             continue
-        is_same = path.is_file() and sha256(path) == file["sha256"] if file["sha256"] else path.exists()
-        tally.note_unless(is_same, f"Control file {file['name']} is not the one the shift was fitted to; run again.")
+        if file["sha256"]:
+            _check_delivery(tally, path, [file["sha256"]], f"control file {file['name']}")
 
 
 def _check_base_maps(tally: _Tally, migration: Migration, digests: list[str]) -> None:
     maps = migration.settings.base_maps
     files = [migration.source(each.file) for each in (maps.before, maps.after) if each]
-    found = sorted(sha256(file) for file in files if file.is_file())
-    tally.note_unless(found == sorted(digests), "The base maps are not those the control was taken from; run again.")
+    for file in files:
+        _check_delivery(tally, file, digests, f"base map {file.name}")
+
+
+def _check_delivery(tally: _Tally, path: Path, digests: list[str], what: str) -> None:
+    if tally.require(path.is_file(), f"The {what} is missing. Put the delivery back."):
+        tally.require(
+            sha256(path) in digests,
+            f"The {what} is not what was read: it was changed or delivered anew. Put it back, or run again.",
+        )
 
 
 def _check_shift(tally: _Tally, migration: Migration) -> None:
@@ -145,11 +153,9 @@ def _check_ledger(tally: _Tally, migration: Migration, layer: str, path: Path) -
 def _check_manifest(tally: _Tally, migration: Migration, layer: str, manifest: dict[str, Any]) -> None:
     for file in manifest["files"]:
         _check_file(tally, migration.exports_dir / file["name"], file["sha256"], "was exported")
-    source = migration.source(migration.settings.layer(layer).file)
+    folder = migration.source(migration.settings.layer(layer).file).parent
     for name, digest in manifest.get("source", {}).get("files", {}).items():
-        path = source if source.name == name else source.parent / name
-        is_same = path.is_file() and sha256(path) == digest
-        tally.note_unless(is_same, f"Source {path.name} of layer {layer} was delivered anew since the export.")
+        _check_delivery(tally, folder / name, [digest], f"source {name} of layer {layer}")
     log = manifest.get("decisions_log")
     if log:
         tally.require(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -30,12 +34,16 @@ def write_stages(migration: Migration, shift_m: tuple[float, float] = (1.0, -2.0
     write_stages_of(migration, SQUARES, VERDICTS, risks=RISKS, shift_m=shift_m)
 
 
+def offered_thrice(root: Path) -> Migration:
+    migration = make_migration(root)
+    layers = [layer.model_copy(update={"review_formats": ["tab", "shp"]}) for layer in migration.settings.layers]
+    return Migration(migration.root, migration.settings.model_copy(update={"layers": layers}))
+
+
 @pytest.fixture
 def migration(tmp_path: Path) -> Migration:
     """Five squares, three of them open, offered as GeoPackage, TAB and Shapefile."""
-    migration = make_migration(tmp_path)
-    layers = [layer.model_copy(update={"review_formats": ["tab", "shp"]}) for layer in migration.settings.layers]
-    migration = Migration(migration.root, migration.settings.model_copy(update={"layers": layers}))
+    migration = offered_thrice(tmp_path)
     write_stages(migration)
     review_layer(migration, LAYER, "run-1")
     return migration
@@ -211,6 +219,71 @@ def test_answers_in_tab_and_geopackage_that_differ_are_a_disagreement(migration:
     save(migration, 3, decision="keep", officer="Ann")
     edit_narrow(migration.review_in(LAYER, "tab"), accept)
     assert run(migration).disagreements == 1 and outcomes(migration)[3][0] == "open"
+
+
+def test_a_table_open_in_mapinfo_is_left_and_said(migration: Migration, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Path.replace
+
+    held = migration.review_in(LAYER, "tab").with_suffix(".map")
+    before = held.read_bytes()
+
+    def locked(path: Path, target: Path) -> Path:
+        if path == held:
+            raise PermissionError(13, "Permission denied")
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "replace", locked)
+    save(migration, 3, decision="keep", officer="Ann")
+    review = run(migration)
+    assert any("Close it in MapInfo" in finding for finding in review.findings)
+    assert outcomes(migration)[3][0] == "unmoved" and not review.is_offered
+    assert held.read_bytes() == before and held.with_suffix(".dat").exists()
+    monkeypatch.undo()
+    assert run(migration, "run-3").findings == ()
+
+
+_KILLER = """
+import importlib, os, signal, sys
+sys.path[:0] = sys.argv[1].split(os.pathsep)
+from pathlib import Path
+from test_pipeline_copies import offered_thrice
+from pipeline.review import review_layer
+target, call = sys.argv[3].split("#")
+module, name = target.rsplit(".", 1)
+module = importlib.import_module(module)
+original, calls = getattr(module, name), []
+def kill(*arguments, **named):
+    calls.append(1)
+    if len(calls) == int(call):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments, **named)
+setattr(module, name, kill)
+review_layer(offered_thrice(Path(sys.argv[2])), "trees", "run-2")
+"""
+KILLED_AT = [
+    "pipeline.logbook._write_line#2",
+    "pipeline.review.append_new#3",
+    "pipeline.officers.narrow_package._put_in_place#1",
+    "pipeline.officers.narrow_package.digest_of#2",
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("moment", KILLED_AT)
+def test_killed_in_the_middle_of_three_files_nothing_is_lost_and_nothing_twice(
+    migration: Migration, moment: str
+) -> None:
+    save_in(copy_for(migration, "trees_bob.gpkg"), 3, decision="keep", officer="Bob")
+    save(migration, 2, geometry=square(400_043.0), officer="Ann")
+    save(migration, 4, decision="accept", officer="Ann")
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    words = [sys.executable, "-c", _KILLER, here, str(migration.root), moment]
+    assert subprocess.run(words, check=False, timeout=120).returncode == -signal.SIGKILL
+    review = run(migration)
+    assert [status for status, _ in outcomes(migration)] == ["moved", "unmoved", "fixed", "unmoved", "moved"]
+    logged = [(each.officer, each.decision, each.pai_row) for each in read_decisions(migration.decisions_log, LAYER)]
+    assert len(logged) == len(set(logged)) and {("Bob", "keep", 3), ("Ann", "accept", 4)} < set(logged)
+    assert review.is_offered and run(migration, "run-3").decisions_taken == 0
 
 
 def _false_alarm(migration: Migration, row: int = 4, decision: str = "accept") -> None:

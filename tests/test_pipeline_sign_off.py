@@ -212,10 +212,14 @@ def test_a_run_refuses_a_damaged_log(exported: Migration) -> None:
         review_layer(exported, LAYER, "run-3")
 
 
-def test_a_new_delivery_is_a_note_and_no_fault(exported: Migration) -> None:
-    exported.source(Path("sources/trees.gpkg")).write_bytes(b"delivered anew")
-    verified = verify_migration(exported)
-    assert verified.faults == () and any("delivered anew" in note for note in verified.notes)
+def test_a_source_changed_or_gone_since_it_was_read_is_named(exported: Migration) -> None:
+    source = exported.source(Path("sources/trees.gpkg"))
+    source.write_bytes(b"delivered anew")
+    (fault,) = verify_migration(exported).faults
+    assert "source trees.gpkg of layer trees is not what was read" in fault and "run again" in fault
+    source.unlink()
+    with pytest.raises(VerifyError, match=r"source trees\.gpkg of layer trees is missing\. Put the delivery back"):
+        require_sound(verify_migration(exported))
 
 
 def test_the_history_tells_the_whole_story(exported: Migration) -> None:

@@ -258,14 +258,18 @@ def _write(path: Path, geometries: Sequence[bytes | None], columns: Mapping[str,
 
 
 def _put_in_place(folder: Path, path: Path) -> None:
-    old = set(_files(path))
+    """All files together, or none: what is there is laid aside first, and put back if one of them is held open."""
+    new, aside = sorted(folder.iterdir()), folder / "aside"
+    aside.mkdir()
+    old = _files(path)
     try:
-        for each in sorted(folder.iterdir()):
-            each.replace(path.parent / each.name)
-            old.discard(path.parent / each.name)
         for each in old:
-            each.unlink()
+            each.replace(aside / each.name)
+        for each in new:
+            each.replace(path.parent / each.name)
     except PermissionError as error:
+        for each in aside.iterdir():
+            each.replace(path.parent / each.name)
         raise ExportError(
             f"{path} cannot be written ({error.strerror}). Close it in MapInfo or whatever has it open, then run again."
         ) from None

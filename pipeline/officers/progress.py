@@ -11,7 +11,7 @@ from statistics import median
 
 import pyarrow.parquet as pq
 
-from pipeline.officers.decisions import Decision, in_force, read_decisions
+from pipeline.officers.decisions import UNDO, Decision, in_force, read_decisions
 from pipeline.storage import Migration
 
 PAUSE_MINUTES = 30.0
@@ -53,8 +53,9 @@ def review_progress(migration: Migration, layer: str) -> Progress:
         If the log of decisions is damaged.
     """
     status = _statuses(migration, layer)
-    taken = [each for each in read_decisions(migration.decisions_log, layer) if not each.refused]
-    standing = {decision.pai_row: decision.decision for decision in in_force(taken)}
+    logged = read_decisions(migration.decisions_log, layer)
+    standing = {decision.pai_row: decision.decision for decision in in_force(logged)}
+    taken = [each for each in logged if not each.refused and each.decision != UNDO]
     minutes, timed = minutes_per_feature(taken)
     return Progress(
         layer=layer,
