@@ -164,7 +164,7 @@ def quality(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Ma
         summary = judge_layer(migration, context.partition_key)
     return dg.MaterializeResult(
         metadata=views.of_quality(migration, context.partition_key, summary),
-        check_results=checks.of_quality(summary),
+        check_results=checks.of_quality(migration, summary),
     )
 
 

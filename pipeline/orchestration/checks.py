@@ -31,9 +31,6 @@ _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 _ATTACHED_SHARE = 0.9
 """Of the length that followed the old map, this share should follow the new one."""
 
-_WRONG_SHARE = 0.005
-"""Of the features taken care of without a person, this share may be wrong by over a metre."""
-
 
 @dataclass(frozen=True)
 class Check:
@@ -135,8 +132,8 @@ VERDICT_FOR_EACH = Check("quality", "verdict_for_each", f"in = accept + leave + 
 FEW_EXPECTED_WRONG = Check(
     "quality",
     "few_expected_wrong",
-    "At most 5 in 1,000 settled without a person are expected to be wrong. If more: lower `wrong_chance_ratio` under "
-    "`limits` in migration.yaml and run the layer again; more goes to officers then.",
+    "Of the features settled without a person at most the share acceptable_wrong_ratio (or one feature) is expected to "
+    "be wrong. If more: lower that limit in migration.yaml and run the layer again; more goes to officers then.",
 )
 COUNTS_RECONCILE = Check("review", "counts_reconcile", f"in = moved + unmoved + fixed + open. {_RUN_AGAIN}", True)
 ANSWERS_UNDERSTOOD = Check(
@@ -243,15 +240,14 @@ def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> l
     ]
 
 
-def of_quality(summary: QualitySummary) -> list[dg.AssetCheckResult]:
+def of_quality(migration: Migration, summary: QualitySummary) -> list[dg.AssetCheckResult]:
     """Checks on the verdicts."""
     automatic = summary.accepted + summary.left
+    most = max(limits_in_force(migration.settings.limits).acceptable_wrong_ratio * automatic, 1.0)
     return [
         VERDICT_FOR_EACH.result(automatic + summary.to_review == summary.features, features=summary.features),
         FEW_EXPECTED_WRONG.result(
-            summary.expected_wrong <= max(_WRONG_SHARE * automatic, 1.0),
-            expected_wrong=round(summary.expected_wrong, 2),
-            limit=round(max(_WRONG_SHARE * automatic, 1.0), 2),
+            summary.expected_wrong <= most, expected_wrong=round(summary.expected_wrong, 2), limit=round(most, 2)
         ),
     ]
 
