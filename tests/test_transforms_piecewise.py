@@ -10,7 +10,7 @@ from transforms.breaks import Breaks
 from transforms.contract import NO_PIECE, Control
 from transforms.densify import find_insertions
 from transforms.errors import ControlError
-from transforms.piecewise import Piecewise, piece_of_control
+from transforms.piecewise import Piecewise, _radius_m, piece_of_control
 
 LINE = np.array([[500.0, -1000.0], [500.0, 2000.0]])
 BREAKS = Breaks.from_lines([LINE], (0.0, 0.0, 1000.0, 1000.0))
@@ -69,9 +69,9 @@ def test_the_way_back_is_exact() -> None:
 
 
 def test_where_the_break_is_uncertain_so_is_the_shift() -> None:
-    """On the line the 95 % radius reaches as far as the jump; beyond the half-width none of it is included."""
+    """On the line the 95 % radius reaches as far as the jump; far beyond the half-width none of it is included."""
     field = Piecewise.fit(TRUE, widened(40.0), Affine.fit)
-    on_line, beyond = field.uncertainty(np.array([[499.999, 400.0], [440.0, 400.0]]))
+    on_line, beyond = field.uncertainty(np.array([[499.999, 400.0], [420.0, 400.0]]))
     assert 1.73 * on_line == pytest.approx(np.hypot(2.0, 2.0), rel=0.02)
     assert beyond < 0.05
 
@@ -116,3 +116,15 @@ def test_an_edge_that_grazes_a_break_is_looked_at_closely() -> None:
     exact = field(places)
     assert np.abs(exact[:, 0] - np.interp(exact[:, 1], line[:, 1], line[:, 0])).max() <= 0.05
     assert len(found) >= 1
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.04, 0.2, 0.5])
+def test_the_radius_beside_a_break_leaves_out_one_place_in_twenty(chance: float) -> None:
+    """Of made places that are right, or wrong by the whole jump with the chance given, 95 % are within."""
+    rng, count = np.random.default_rng(2), 100_000
+    own_m, across_m, jump_m = 0.2, 0.3, 2.0
+    is_across = rng.random(count) < chance
+    spread = np.where(is_across, across_m, own_m)[:, None] / np.sqrt(2.0)
+    error = rng.normal(size=(count, 2)) * spread + np.where(is_across, jump_m, 0.0)[:, None] * [1.0, 0.0]
+    radius = _radius_m(*(np.array([value]) for value in (own_m, across_m, jump_m, chance)))
+    assert np.mean(np.hypot(*error.T) <= radius) == pytest.approx(0.95, abs=0.005)

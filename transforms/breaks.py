@@ -124,13 +124,20 @@ class Breaks:
         """Whether the real break may run on the other side of each point, ``(n,)``."""
         return self.other_piece(points)[1] < 1.0
 
-    def other_piece(self, points: Points) -> tuple[Ints, Floats]:
+    def other_piece(self, points: Points, reach: float = 1.0) -> tuple[Ints, Floats]:
         """The piece across the nearest break, and the distance to it in half-widths.
+
+        Parameters
+        ----------
+        points
+            ``(n, 2)`` metres.
+        reach
+            Half-widths within which a line is asked.
 
         Returns
         -------
         piece
-            ``(n,)`` the piece across the nearest line; the own piece where no line is within its half-width.
+            ``(n,)`` the piece across the nearest line; the own piece where no line is within ``reach``.
         offset
             ``(n,)`` distance over the line's half-width; infinite where no line is that near.
         """
@@ -139,12 +146,12 @@ class Breaks:
         across = own.copy()
         if not self.lines:
             return across, offset
-        widest = float(self.half_width_m.max())
+        widest = reach * float(self.half_width_m.max())
         near = np.flatnonzero(self.distance_m(points) <= widest)
         segment, distance = self._nearest(points[near])
         line = self._segments.line[segment]
         half_width = self.half_width_m[line]
-        close = distance < half_width
+        close = distance < reach * half_width
         rows, line = near[close], line[close]
         offset[rows] = distance[close] / half_width[close]
         across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
