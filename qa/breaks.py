@@ -42,6 +42,9 @@ LEAST_REGION = 6
 WILD_SPREADS = 10.0
 """Shifts this many robust spreads from the median are no shifts (a lost digit) and would stretch the map."""
 
+BENDING_M = 0.1
+"""What a quadratic surface leaves undescribed of a smooth shift [m]: control truer than this shows no jump by it."""
+
 SPOTS = 8
 """Places along a border at which joining is weighed."""
 
@@ -129,7 +132,7 @@ def _noise_and_slope(points: Points, shift: Points) -> tuple[Floats, float]:
     residual = np.hypot(*(shift - planes.shift).T) / np.sqrt(1.0 + planes.leverage)
     steepness = np.hypot(planes.gradient[..., 0], planes.gradient[..., 1])
     slope = 1000.0 * float(np.median(steepness)) / RAYLEIGH_MEDIAN
-    return local_scale(residual, near, usual_scale(residual)), max(slope, 1e-3)
+    return np.maximum(local_scale(residual, near, usual_scale(residual)), BENDING_M), max(slope, 1e-3)
 
 
 def _weld(regions: RegionControl) -> Ints:
