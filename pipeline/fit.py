@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -80,8 +80,7 @@ def fit_field(migration: Migration) -> FitSummary:
     control = _used(table)
     lines = migration.settings.control.breaks
     breaks = _given_breaks(migration.source(lines), control.before) if lines else None
-    fitted = fit_control(control, method=migration.settings.fit.method, breaks=breaks)
-    fold_count = len(folds(fitted.field, control.before))
+    fitted, fold_count = fit_without_folds(control, method=migration.settings.fit.method, breaks=breaks)
     if fold_count:
         migration.field_file.unlink(missing_ok=True)  # so that no later run moves anything with a folded field
     else:
@@ -112,12 +111,34 @@ def fit_files(
     refuse_source_as_target(out, [file.path for file in read.files])
     given = _given_breaks(breaks, read.control.before) if breaks else None
     judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m, breaks=given)
-    fitted = fit_control(_used(judged.verdicts), method=method, breaks=judged.breaks)
+    fitted, _ = fit_without_folds(_used(judged.verdicts), method=method, breaks=judged.breaks)
     write_field(out, fitted)
     return fitted.sentence
 
 
-def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None = None, seed: int = 0) -> Fitted:
+def fit_without_folds(control: Control, *, method: str, breaks: Breaks | None) -> tuple[Fitted, int]:
+    """Fit as ``fit_control`` does; where the choice of ``auto`` folds the map, the next best that does not.
+
+    Returns the fitted shift and at how many control points it folds: 0 unless a method was named.
+    """
+    passed_over: set[str] = set()
+    while True:
+        fitted = fit_control(control, method=method, breaks=breaks, passed_over=passed_over)
+        fold_count = len(folds(fitted.field, control.before))
+        if not fold_count or method != "auto" or fitted.method == "identity":
+            return fitted, fold_count
+        passed_over.add(fitted.method)
+        breaks = fitted.breaks
+
+
+def fit_control(
+    control: Control,
+    *,
+    method: str = "auto",
+    breaks: Breaks | None = None,
+    seed: int = 0,
+    passed_over: Container[str] = (),
+) -> Fitted:
     """Fit the shift field to checked control.
 
     Parameters
@@ -130,6 +151,8 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
         Known breaks; found in the control when None.
     seed
         Draws regions and folds.
+    passed_over
+        Methods that ``auto`` must not choose.
 
     Raises
     ------
@@ -142,7 +165,8 @@ def fit_control(control: Control, *, method: str = "auto", breaks: Breaks | None
     pieces = [control.take(number == k) for k in np.unique(number)]
     covariance = _covariance(pieces, seed)
     methods = exact_methods(covariance, len(control) <= OWN_COVARIANCE)
-    contest = compare(methods, regions(pieces, seed), STIFF, seed)
+    in_contest = {name: fit for name, fit in methods.items() if name not in passed_over}
+    contest = compare(in_contest, regions(pieces, seed), STIFF, seed)
     chosen = contest.winner if method == "auto" else method
     smooth = sound(methods[chosen], covariance)
     rim, voids = Rim.of(control.before), Voids.of(control.before)

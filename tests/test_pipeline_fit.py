@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
+from pipeline import fit
 from pipeline.field_file import read_field, write_field
 from pipeline.fit import fit_control
 from transforms.breaks import Breaks
@@ -168,3 +169,22 @@ def test_too_little_control_is_refused(count):
     """Choosing a method from a handful of control points is refused with the number needed."""
     with pytest.raises(ControlError, match="control"):
         fit_control(control_of(count), breaks=Breaks.none())
+
+
+def test_a_method_that_folds_the_map_is_passed_over(monkeypatch):
+    """Where the choice of auto folds, the next best is fitted; a method that was named is kept."""
+    control = control_of(300)
+    winner = fit_control(control, breaks=Breaks.none()).method
+    calls = []
+
+    def folds_at_first(field, places):
+        calls.append(len(places))
+        return np.arange(3 if len(calls) == 1 else 0)
+
+    monkeypatch.setattr(fit, "folds", folds_at_first)
+    fitted, fold_count = fit.fit_without_folds(control, method="auto", breaks=Breaks.none())
+    assert fitted.method != winner
+    assert fold_count == 0
+    calls.clear()
+    fitted, fold_count = fit.fit_without_folds(control, method=winner, breaks=Breaks.none())
+    assert (fitted.method, fold_count) == (winner, 3)
