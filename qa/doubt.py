@@ -39,7 +39,14 @@ OF_CAPTURE = frozenset(
 )
 OF_GROUND = frozenset({"building_gone", "base_feature_gone", "base_feature_changed"})
 OFF_WHAT_IT_LAY_ON = frozenset(
-    {"off_the_new_map", "off_its_line", "left_its_building", "changed_building", "reattach_disagrees"}
+    {
+        "off_the_new_map",
+        "off_its_line",
+        "left_its_building",
+        "changed_building",
+        "reattach_disagrees",
+        "relation_changed",
+    }
 )
 """Reasons that speak against the ground where the map around moved as the control says, and against it where not."""
 

@@ -86,7 +86,9 @@ def new_corner(folder: Path) -> Job:
     for file in (job.root / "sources" / "control").iterdir():
         if file.stem not in CORNER_TILES:
             file.unlink()
-    job.configure(layers=[dump(job, name) for name in CORNER_LAYERS])
+    control = job.migration.settings.control.model_dump(mode="json", exclude_defaults=True)
+    layers = [dump(job, name) for name in CORNER_LAYERS]
+    job.configure(control=control | {"from_base_maps": False}, layers=layers)
     return job
 
 
@@ -241,7 +243,9 @@ def test_a_killed_run_leaves_nothing_half_done(
 
 
 def kept(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    """Every file; kept states are named by what they hold, the run among it, so only their layer is told."""
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {str(file.parent if "states" in file.parts else file) for file in files}
 
 
 def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 300) -> None:
