@@ -19,8 +19,9 @@ from .covariance import Covariance, matern
 from .support import query_threads
 
 NEIGHBOURS = 32
-CLOSEST = 2
-"""Each control point is compared with so many others; among neighbours of a neighbourhood the pairs are counted."""
+COMPARED = slice(8, 11)
+"""Each control point is compared with its eighth to tenth neighbour: nearer ones are often corners of one building,
+which moved together."""
 
 OUTER_SHARE = 0.8
 _MEAN_OVER_QUANTILE = -1.0 / np.log(1.0 - OUTER_SHARE)
@@ -86,10 +87,10 @@ def _about_the_field(residual: Points, error_m: Floats, noise_m: float, near: ND
 
 def _among_neighbours(control: Control, covariance: Covariance, apart_m: Floats, near: NDArray[np.int_]) -> Floats:
     """Excess of half the squared differences over the variogram at their distance plus their noise."""
-    pair = near[:, 1 : CLOSEST + 1]
+    pair = near[:, COMPARED]
     half_square = 0.5 * ((control.shift[pair] - control.shift[:, None]) ** 2).sum(axis=2)
     noise = covariance.noise(control.code)
-    unlike = 1.0 - matern(apart_m[:, 1 : CLOSEST + 1] / covariance.length_m, covariance.smoothness)
+    unlike = 1.0 - matern(apart_m[:, COMPARED] / covariance.length_m, covariance.smoothness)
     expected = covariance.variance_m2.sum() * (unlike + 0.5 * (noise[pair] + noise[:, None]))
     seen = _MEAN_OVER_QUANTILE * np.quantile(half_square[near].reshape(len(control), -1), OUTER_SHARE, axis=1)
     return _excess(seen, expected.mean(axis=1)[near].mean(axis=1))
