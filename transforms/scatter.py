@@ -23,10 +23,6 @@ COMPARED = slice(8, 11)
 """Each control point is compared with its eighth to tenth neighbour: nearer ones are often corners of one building,
 which moved together."""
 
-OUTER_SHARE = 0.8
-_MEAN_OVER_QUANTILE = -1.0 / np.log(1.0 - OUTER_SHARE)
-"""From that quantile of squared radii of a circular normal difference to their mean, which bad control would swell."""
-
 BEYOND_CHANCE = 2.5
 """Standard deviations by which a local mean square must pass what is expected before it counts."""
 
@@ -92,7 +88,7 @@ def _among_neighbours(control: Control, covariance: Covariance, apart_m: Floats,
     noise = covariance.noise(control.code)
     unlike = 1.0 - matern(apart_m[:, COMPARED] / covariance.length_m, covariance.smoothness)
     expected = covariance.variance_m2.sum() * (unlike + 0.5 * (noise[pair] + noise[:, None]))
-    seen = _MEAN_OVER_QUANTILE * np.quantile(half_square[near].reshape(len(control), -1), OUTER_SHARE, axis=1)
+    seen = half_square.mean(axis=1)[near].mean(axis=1)
     return _excess(seen, expected.mean(axis=1)[near].mean(axis=1))
 
 
