@@ -66,6 +66,7 @@ def feature_stories(migration: Migration, layer: str, reference: str) -> list[St
     LogError
         If a log is damaged.
     """
+    migration.settings.layer(layer)  # a sentence with the layers there are
     rows = read_layer_rows(migration, layer)
     found = _rows_called(rows, reference)
     if not found:

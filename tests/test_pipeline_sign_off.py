@@ -235,6 +235,8 @@ def test_the_history_tells_the_whole_story(exported: Migration) -> None:
     assert feature_stories(exported, LAYER, "row:1") == [story]
     with pytest.raises(ReviewError, match="has no feature 'T9'"):
         feature_stories(exported, LAYER, "T9")
+    with pytest.raises(SettingsError, match="has no layer 'shrubs'"):
+        feature_stories(exported, "shrubs", "T1")
 
 
 def test_the_migration_may_be_named_first_by_option_or_not_at_all() -> None:

@@ -87,6 +87,7 @@ def sign_layer(migration: Migration, layer: str, officer: str, note: str = "", n
     LogError
         If the log of decisions is damaged.
     """
+    migration.settings.layer(layer)  # a sentence with the layers there are
     officer = officer.strip()
     _refuse_unready(migration, layer)
     _refuse_same_person(layer, officer, in_force(read_decisions(migration.decisions_log, layer)))
