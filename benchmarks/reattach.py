@@ -64,9 +64,9 @@ def build_borough(seed: int, folder: Path) -> Any:
 
 def report(title: str, migration: Any, truth_file: Path) -> None:
     print(f"\n{title}")
-    reattached = with_strategy(migration, "shift_and_reattach")
-    run_stages(with_strategy(migration, "shift"))
-    before = verdicts(migration)
+    shifted, reattached = (with_strategy(migration, each) for each in ("shift", "shift_and_reattach"))
+    run_stages(shifted)
+    before = verdicts(shifted)
     stages_again(reattached)
     print_table(reattached, truth_file)
     print_verdicts(migration, truth_file, before, verdicts(reattached))
