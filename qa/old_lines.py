@@ -62,15 +62,11 @@ class OldLines:
         first = np.flatnonzero(drawn.line[:-1] == drawn.line[1:])
         first = first[(drawn.place[first] != drawn.place[first + 1]).any(axis=1)]
         ends = (drawn.place[first], drawn.place[first + 1])
-        return cls(
-            *ends,
-            image[first],
-            image[first + 1],
-            drawn.owner[first],
-            state,
-            shapely.get_dimensions(before) == 2,
-            shapely.STRtree(shapely.linestrings(np.stack(ends, axis=1))),
-        )
+        images = (image[first], image[first + 1])
+        owner = drawn.owner[first]
+        del drawn, image, first  # of a million features these are large, and so is the tree that follows
+        tree = shapely.STRtree(shapely.linestrings(np.stack(ends, axis=1)))
+        return cls(*ends, *images, owner, state, shapely.get_dimensions(before) == 2, tree)
 
     def __len__(self) -> int:
         return len(self.start)
