@@ -89,10 +89,10 @@ class PlaceIndex:
         others = np.bincount(segment, weights=counts, minlength=len(starts)) > 2
         worth = np.flatnonzero(others[segment] & (counts > 0))
         segment, low, counts = segment[worth], low[worth], counts[worth]
-        strip, at = _each_between(low, low + counts - 1)
+        strip, at = each_between(low, low + counts - 1)
         segment = segment[strip]
         fraction, on = _interior(
-            _as_complex(starts), _as_complex(ends), segment, _as_complex(self.places)[at], tolerance_m
+            as_complex(starts), as_complex(ends), segment, as_complex(self.places)[at], tolerance_m
         )
         segment, place = segment[on], self.places[at[on]]
         # Two cells of one segment may share a slot, and a place may be indexed twice: each place counts once.
@@ -117,9 +117,14 @@ class PlaceIndex:
         return segment, low, counts
 
 
-def _as_complex(places: Points) -> NDArray[np.complex128]:
+def as_complex(places: Points) -> NDArray[np.complex128]:
     """Easting + i northing, ``(n,)``: fetched and multiplied in one step."""
     return np.ascontiguousarray(places).view(np.complex128).ravel()
+
+
+def as_points(places: NDArray[np.complex128]) -> Points:
+    """The other way round, ``(n, 2)``."""
+    return np.ascontiguousarray(places).view(np.float64).reshape(-1, 2)
 
 
 def _interior(
@@ -154,7 +159,7 @@ def _strips_crossed(
     """Segment, row, first and last column of every strip of cells that a segment (widened by ``margin_m``) crosses."""
     low = np.floor((np.minimum(starts, ends) - margin_m) / cell_m).astype(np.int64)
     high = np.floor((np.maximum(starts, ends) + margin_m) / cell_m).astype(np.int64)
-    segment, row = _each_between(low[:, 1], high[:, 1])
+    segment, row = each_between(low[:, 1], high[:, 1])
     left, right = low[segment, 0], high[segment, 0]
     long = np.flatnonzero((right - left > 1) & (high[segment, 1] - low[segment, 1] > 1))
     if len(long):
@@ -164,7 +169,8 @@ def _strips_crossed(
     return segment, row, left, right
 
 
-def _each_between(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def each_between(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All whole numbers from ``low`` to ``high`` ``(n,)``, both included, and the row each belongs to."""
     counts = high - low + 1
     which = np.repeat(np.arange(len(low)), counts)
     return which, np.arange(len(which)) + (low - (np.cumsum(counts) - counts))[which]

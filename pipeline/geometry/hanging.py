@@ -1,7 +1,7 @@
 """Finding the hanging nodes of a layer that streams by: one pass over it before the pass that moves it.
 
-Segments and vertices are laid out in stripes of northing, and the stripes are looked through one by one, on every
-core: each is small enough for the processor's cache. A layer of more than ``MOST_IN_MEMORY`` segments waits on disk,
+Vertices are laid out in stripes of northing, and the stripes are looked through one by one, on every
+core: each is small enough for the processor's cache. A layer of more than ``MOST_IN_MEMORY`` vertices waits on disk,
 so memory does not grow with the layer.
 """
 
@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from pipeline.geometry.in_order import in_order
 from pipeline.geometry.move import HangingNodes
+from pipeline.geometry.wkb import Integers
 from pipeline.geometry.wkb_batch import WkbBatch
 from transforms.contract import Points
-from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex
+from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex, as_complex, as_points, each_between
 
 MOST_IN_MEMORY = 5_000_000
-"""Segments (40 bytes each) kept before they go to disk."""
+"""Vertices (24 bytes each) kept before they go to disk."""
 
 STRIPE_M = 500.0
 STRIPES = 64
@@ -33,15 +34,21 @@ STRIPES = 64
 PORTION_ROWS = 100_000
 """Stripes are looked through together until they have so many rows: a small layer is one portion."""
 
-_NO_SEGMENT = -1.0
+CHUNK_SEGMENTS = 32
+"""Lines are dealt out in chunks of so many segments: most lie in one stripe whole."""
 
-Rows = NDArray[np.float64]
-"""``(n, 5)``: easting and northing of both ends, number of the segment; a place alone has the number -1."""
+_NO_SEGMENT = -1
+
+_VERTEX = np.dtype([("place", np.complex128), ("segment", np.int64)])
+
+Rows = NDArray[np.void]
+"""``(n,)`` of ``_VERTEX``: vertices in the order in which they are drawn, each with its place (easting + i northing) and
+the number of the segment that leads to the next row; -1 where none does."""
 
 
 @dataclass(frozen=True)
 class LaidOut:
-    """The segments and lone vertices of a batch by stripe, numbered from the batch's first vertex."""
+    """The vertices of a batch by stripe; segments are numbered from the batch's first vertex."""
 
     vertices: int
     stripes: dict[int, Rows]
@@ -53,12 +60,8 @@ class LaidOut:
         usable = np.isfinite(place[:, 0]) & np.isfinite(place[:, 1])
         begins = batch.is_segment & usable
         begins[:-1] &= usable[1:]
-        segment = np.flatnonzero(begins)
-        # A vertex that begins or ends a segment is known by it.
-        lone = usable & ~begins
-        lone[1:] &= ~begins[:-1]
-        rows = np.concatenate([_segment_rows(place, segment), _place_rows(place[lone])])
-        return cls(len(place), _by_stripe(rows))
+        rows = _rows(place, np.where(begins, np.arange(len(place)), _NO_SEGMENT))
+        return cls(len(place), _by_stripe(rows if usable.all() else rows[usable]))
 
 
 class NodeFinder:
@@ -85,13 +88,14 @@ class NodeFinder:
     def add(self, batch: LaidOut) -> None:
         """Add the next batch of the layer; segments are numbered on through all batches."""
         for rows in batch.stripes.values():
-            rows[rows[:, 4] >= 0, 4] += self.vertices
+            segment = rows["segment"]
+            segment[segment >= 0] += self.vertices
         self.vertices += batch.vertices
         self._keep(batch.stripes)
 
     def add_places(self, places: Points) -> None:
         """Add vertices that may hang on segments of the layer: those of another layer moved with the same field."""
-        self._keep(_by_stripe(_place_rows(places)))
+        self._keep(_by_stripe(_rows(places, np.full(len(places), _NO_SEGMENT))))
 
     def find(self, executor: Executor | None = None) -> HangingNodes:
         """The hanging nodes of everything added."""
@@ -152,51 +156,55 @@ def _each(
     return in_order(executor, work, portions) if executor else map(work, portions)
 
 
-def _segment_rows(place: Points, segment: NDArray[np.int64]) -> Rows:
-    rows = np.empty((len(segment), 5))
-    rows[:, :2], rows[:, 2:4], rows[:, 4] = place[segment], place[segment + 1], segment
+def _rows(place: Points, segment: Integers) -> Rows:
+    rows = np.empty(len(place), _VERTEX)
+    rows["place"], rows["segment"] = as_complex(place), segment
     return rows
 
 
-def _place_rows(places: Points) -> Rows:
-    return np.concatenate([places, places, np.full((len(places), 1), _NO_SEGMENT)], axis=1)
-
-
 def _by_stripe(rows: Rows) -> dict[int, Rows]:
-    low = np.floor((np.minimum(rows[:, 1], rows[:, 3]) - NODE_TOLERANCE_M) / STRIPE_M).astype(np.int64)
-    high = np.floor((np.maximum(rows[:, 1], rows[:, 3]) + NODE_TOLERANCE_M) / STRIPE_M).astype(np.int64)
-    # A segment over all stripes is in every one once, not once for every turn.
-    span = np.minimum(high - low, STRIPES - 1) + 1
-    row = np.repeat(np.arange(len(rows)), span)
-    step = np.arange(len(row)) - np.repeat(np.cumsum(span) - span, span)
+    first, last = _chunks(rows["segment"])
+    north = rows["place"].imag
+    low, high = (
+        np.floor((nearest(nearest.reduceat(north, first), north[last]) + margin) / STRIPE_M).astype(np.int64)
+        for nearest, margin in ((np.minimum, -NODE_TOLERANCE_M), (np.maximum, NODE_TOLERANCE_M))
+    )
+    # A chunk over all stripes is in every one once, not once for every turn.
+    chunk, stripe = each_between(low, np.minimum(high, low + STRIPES - 1))
     # Small numbers are sorted by radix, in linear time.
-    stripe = ((low[row] + step) % STRIPES).astype(np.uint8)
+    stripe = (stripe % STRIPES).astype(np.uint8)
     order = np.argsort(stripe, kind="stable")
-    row, bounds = row[order], np.searchsorted(stripe[order], np.arange(STRIPES + 1))
-    taken = {number: rows[row[bounds[number] : bounds[number + 1]]] for number in range(STRIPES)}
-    return {number: of_stripe for number, of_stripe in taken.items() if len(of_stripe)}
+    chunk, stripe = chunk[order], stripe[order]
+    taken = rows.take(each_between(first[chunk], last[chunk])[1])
+    after = np.cumsum(last[chunk] - first[chunk] + 1)
+    taken["segment"][after - 1] = _NO_SEGMENT
+    bounds = np.r_[0, after][np.searchsorted(stripe, np.arange(STRIPES + 1))]
+    return {number: taken[bounds[number] : bounds[number + 1]] for number in np.unique(stripe).tolist()}
+
+
+def _chunks(segment: Integers) -> tuple[Integers, Integers]:
+    """The first and last row of every chunk of a line; where one ends in the middle of it the next one begins."""
+    end = np.flatnonzero(segment < 0)
+    begin = np.r_[0, end[:-1] + 1]
+    line, part = each_between(np.zeros_like(end), np.maximum(end - begin - 1, 0) // CHUNK_SEGMENTS)
+    first = begin[line] + CHUNK_SEGMENTS * part
+    return first, np.minimum(first + CHUNK_SEGMENTS, end[line])
 
 
 def _read_rows(stripe: Path) -> Rows:
-    return np.fromfile(stripe).reshape(-1, 5)
+    return np.fromfile(stripe, _VERTEX)
 
 
 def _nodes_among(portion: _Portion) -> _Found:
     rows = portion()
-    starts, ends, number = rows[:, :2], rows[:, 2:4], rows[:, 4]
+    place, number = as_points(rows["place"]), rows["segment"]
     drawn = np.flatnonzero(number >= 0)
     if not len(drawn):
         return np.empty(0, np.int64), np.empty(0), np.empty((0, 2))
-    index = PlaceIndex.of(_vertices(starts, ends), _cell_size(starts, ends))
-    segment, fraction, place = index.on_segments(starts[drawn], ends[drawn])
-    return number[drawn[segment]].astype(np.int64), fraction, place
-
-
-def _vertices(starts: Points, ends: Points) -> Points:
-    """Every vertex at least once: starts, and those ends that do not begin the next row."""
-    last = np.ones(len(ends), dtype=bool)
-    last[:-1] = (ends[:-1, 0] != starts[1:, 0]) | (ends[:-1, 1] != starts[1:, 1])
-    return np.concatenate([starts, ends[last]])
+    starts, ends = place[drawn], place[drawn + 1]
+    index = PlaceIndex.of(place, _cell_size(starts, ends))
+    segment, fraction, on = index.on_segments(starts, ends)
+    return number[drawn[segment]], fraction, on
 
 
 def _cell_size(starts: Points, ends: Points) -> float:
