@@ -146,16 +146,19 @@ def may_bend(chords: Points, moved_chords: Points, tolerance_m: float) -> NDArra
 
 def runs_beside_break(image: Image, starts: Points, ends: Points) -> NDArray[np.bool_]:
     """Whether segments ``(n, 2)`` come so near a break of the field that they must be looked at closely, ``(n,)``."""
-    if not len(starts):
-        return np.zeros(0, dtype=bool)
+    if not len(starts) or not _has_breaks(image):
+        return np.zeros(len(starts), dtype=bool)
     return _is_beside(image, 0.5 * (starts + ends), np.hypot(*(ends - starts).T))
 
 
+def _has_breaks(image: Image) -> bool:
+    return hasattr(image, "break_distance_m") and not isinstance(image, OnePiece)
+
+
 def _is_beside(image: Image, middle: Points, length_m: NDArray[np.float64]) -> NDArray[np.bool_]:
-    distance_m = getattr(image, "break_distance_m", None)
-    if distance_m is None or isinstance(image, OnePiece):
+    if not _has_breaks(image):
         return np.zeros(len(middle), dtype=bool)
-    return np.asarray(distance_m(middle) < 0.5 * length_m + BREAK_REACH_M)
+    return np.asarray(image.break_distance_m(middle) < 0.5 * length_m + BREAK_REACH_M)  # type: ignore[attr-defined]
 
 
 def _bends(

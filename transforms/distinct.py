@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .complex_places import as_complex
 from .contract import Points
 
 Integers = NDArray[np.int64]
@@ -36,16 +37,20 @@ def distinct_rows(places: Points) -> tuple[Integers, Integers]:
     >>> len(rows), bool((places[rows][number] == places).all())
     (2, True)
     """
+    stand_in = stand_ins(places)
+    stands = stand_in == np.arange(len(places), dtype=np.int32)
+    return np.flatnonzero(stands), (np.cumsum(stands) - 1)[stand_in]
+
+
+def stand_ins(places: Points) -> NDArray[np.int32]:
+    """For each place ``(n, 2)`` the row that stands for it, ``(n,)``: its own, or one with an equal place."""
     each = np.arange(len(places), dtype=np.int32)
     seat = _seats(places)
     table = np.zeros(_table_size(len(places)), dtype=np.int32)
     table[seat] = each
     stand_in = table[seat]
-    found = places[stand_in]
-    same = (found[:, 0] == places[:, 0]) & (found[:, 1] == places[:, 1])
-    stand_in = np.where(same, stand_in, each)
-    stands = stand_in == each
-    return np.flatnonzero(stands), (np.cumsum(stands) - 1)[stand_in]
+    whole = as_complex(places)
+    return np.where(whole[stand_in] == whole, stand_in, each)
 
 
 def _seats(places: Points) -> Integers:

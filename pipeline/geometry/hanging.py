@@ -21,8 +21,9 @@ from pipeline.geometry.in_order import in_order
 from pipeline.geometry.move import HangingNodes
 from pipeline.geometry.wkb import Integers
 from pipeline.geometry.wkb_batch import WkbBatch
+from transforms.complex_places import as_complex, as_points
 from transforms.contract import Points
-from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex, as_complex, as_points, each_between
+from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex, each_between
 
 MOST_IN_MEMORY = 5_000_000
 """Vertices (24 bytes each) kept before they go to disk."""
@@ -42,8 +43,8 @@ _NO_SEGMENT = -1
 _VERTEX = np.dtype([("place", np.complex128), ("segment", np.int64)])
 
 Rows = NDArray[np.void]
-"""``(n,)`` of ``_VERTEX``: vertices in the order in which they are drawn, each with its place (easting + i northing) and
-the number of the segment that leads to the next row; -1 where none does."""
+"""``(n,)`` of ``_VERTEX``: vertices in the order in which they are drawn, each with its place (easting + i northing)
+and the number of the segment that leads to the next row; -1 where none does."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +198,12 @@ def _read_rows(stripe: Path) -> Rows:
 
 def _nodes_among(portion: _Portion) -> _Found:
     rows = portion()
-    place, number = as_points(rows["place"]), rows["segment"]
+    place, number = np.ascontiguousarray(rows["place"]), rows["segment"]
     drawn = np.flatnonzero(number >= 0)
     if not len(drawn):
         return np.empty(0, np.int64), np.empty(0), np.empty((0, 2))
-    starts, ends = place[drawn], place[drawn + 1]
-    index = PlaceIndex.of(place, _cell_size(starts, ends))
+    starts, ends = as_points(place[drawn]), as_points(place[drawn + 1])
+    index = PlaceIndex.of(as_points(place), _cell_size(starts, ends))
     segment, fraction, on = index.on_segments(starts, ends)
     return number[drawn[segment]], fraction, on
 
