@@ -17,6 +17,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .bilinear import Cells
+from .complex_places import as_complex, length
 from .contract import Points
 
 Floats = NDArray[np.float64]
@@ -31,6 +33,26 @@ MATCHING_M = 0.5
 """Two segments this equally near are told apart by the angle at which they see the place."""
 
 BATCH = 200_000
+
+
+class Beside(NamedTuple):
+    """Which points ``(k,)`` lie close to a break, the piece across it and how far away it is [m]."""
+
+    rows: Ints
+    across: Ints
+    distance_m: Floats
+
+
+class Sides(NamedTuple):
+    """For each point ``(n,)`` its own piece, the piece across the nearest break, and the distance to it.
+
+    ``offset`` is the distance over the line's half-width, infinite where no line is near; there ``across`` is the own
+    piece.
+    """
+
+    own: Ints
+    across: Ints
+    offset: Floats
 
 
 @dataclass(frozen=True)
@@ -96,17 +118,31 @@ class Breaks:
 
     def piece(self, points: Points) -> Ints:
         """The piece ``(n,)`` that each point lies in, counted from 0; 0 for places that are not finite."""
+        return self.piece_and_beside(points, 0.0)[0]
+
+    def piece_and_beside(self, points: Points, reach_m: float) -> tuple[Ints, Beside]:
+        """The piece that each point lies in, and what lies close to a break.
+
+        Parameters
+        ----------
+        points
+            ``(n, 2)`` metres.
+        reach_m
+            What counts as close [m]: at most a cell of the raster, which is never below 2 m.
+        """
         points = np.asarray(points, dtype=float).reshape(-1, 2)
         if not self.lines or len(points) == 0:
-            return np.zeros(len(points), dtype=int)
-        row, column = self._raster.cells(points)
-        number = self._piece_of_cell[row, column].astype(int)
-        exact = np.flatnonzero((number < 0) & np.isfinite(points).all(axis=1))
-        number[exact] = self._exact_piece(points[exact])
-        return np.maximum(number, 0)
+            return np.zeros(len(points), dtype=int), Beside(np.empty(0, int), np.empty(0, int), np.empty(0))
+        number = self._piece_of_cell[self._raster.cells(points)].astype(int)
+        near = np.flatnonzero((number < 0) & np.isfinite(points).all(axis=1))
+        segment, distance = self._nearest(points[near])
+        own, across = self._sides(segment, points[near])
+        number[near] = own
+        close = np.flatnonzero(distance < reach_m)
+        return np.maximum(number, 0), Beside(near[close], across[close], distance[close])
 
     def distance_m(self, points: Points) -> Floats:
-        """Distance ``(n,)`` in metres to the nearest break: exact within a few cells, then to a cell's width.
+        """Distance ``(n,)`` in metres to the nearest break: exact beside one, then to a fraction of a cell.
 
         Infinite without breaks and for places that are not finite.
         """
@@ -115,17 +151,17 @@ class Breaks:
         if not self.lines:
             return distance
         finite = np.isfinite(points).all(axis=1)
-        distance[finite] = self._coarse_distance(points[finite])
-        near = np.flatnonzero(distance < 2.0 * self._raster.cell_m)
+        distance[finite] = self._raster.distance_m(points[finite])
+        near = np.flatnonzero(finite & self._raster.near_line[self._raster.cells(points)])
         distance[near] = self._nearest(points[near])[1]
         return distance
 
     def ambiguous(self, points: Points) -> NDArray[np.bool_]:
         """Whether the real break may run on the other side of each point, ``(n,)``."""
-        return self.other_piece(points)[1] < 1.0
+        return self.sides(points).offset < 1.0
 
-    def other_piece(self, points: Points, reach: float = 1.0) -> tuple[Ints, Floats]:
-        """The piece across the nearest break, and the distance to it in half-widths.
+    def sides(self, points: Points, reach: float = 1.0) -> Sides:
+        """The pieces on this side and across the nearest break, and the distance to it in half-widths.
 
         Parameters
         ----------
@@ -133,55 +169,19 @@ class Breaks:
             ``(n, 2)`` metres.
         reach
             Half-widths within which a line is asked.
-
-        Returns
-        -------
-        piece
-            ``(n,)`` the piece across the nearest line; the own piece where no line is within ``reach``.
-        offset
-            ``(n,)`` distance over the line's half-width; infinite where no line is that near.
         """
         points = np.asarray(points, dtype=float).reshape(-1, 2)
-        own, offset = self.piece(points), np.full(len(points), np.inf)
-        across = own.copy()
-        if not self.lines:
-            return across, offset
-        widest = reach * float(self.half_width_m.max())
-        near = np.flatnonzero(self.distance_m(points) <= widest)
-        segment, distance = self._nearest(points[near])
-        line = self._segments.line[segment]
-        half_width = self.half_width_m[line]
-        close = distance < reach * half_width
-        rows, line = near[close], line[close]
-        offset[rows] = distance[close] / half_width[close]
-        across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
-        return across, offset
-
-    def beside(self, points: Points, reach_m: float) -> tuple[Ints, Ints, Floats]:
-        """Which points lie close to a break, the piece across it and how far away it is.
-
-        Parameters
-        ----------
-        points
-            ``(n, 2)`` metres.
-        reach_m
-            What counts as close [m]: at most a cell of the raster, which is never below 2 m.
-
-        Returns
-        -------
-        rows, across, distance_m
-            ``(k,)`` each.
-        """
-        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        own = self.piece(points)
+        across, offset = own.copy(), np.full(len(points), np.inf)
         if not self.lines or len(points) == 0:
-            return np.empty(0, int), np.empty(0, int), np.empty(0)
-        near = np.flatnonzero(self._raster.near_line[self._raster.cells(points)] & np.isfinite(points).all(axis=1))
-        segment, distance = self._nearest(points[near])
-        close = np.flatnonzero(distance < reach_m)
-        rows, segment = near[close], segment[close]
-        line = self._segments.line[segment]
-        is_left = self._segments.is_left(segment, points[rows])
-        return rows, np.where(is_left, self.right[line], self.left[line]), distance[close]
+            return Sides(own, across, offset)
+        line = self._raster.line_at(points)
+        distance, half_width = self.distance_m(points), self.half_width_m[line]
+        close = np.flatnonzero(distance < reach * half_width)
+        line = line[close]
+        offset[close] = distance[close] / half_width[close]
+        across[close] = np.where(self.left[line] == own[close], self.right[line], self.left[line])
+        return Sides(own, across, offset)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Plain arrays from which ``from_arrays`` makes the same breaks, for files."""
@@ -207,7 +207,7 @@ class Breaks:
 
     @cached_property
     def _segments(self) -> _Segments:
-        return _Segments.of(self.lines)
+        return _Segments.of(self.lines, 2.0 * self._raster.cell_m)
 
     @cached_property
     def _raster(self) -> _Raster:
@@ -223,29 +223,17 @@ class Breaks:
         """
         raster = self._raster
         beside = scipy.ndimage.binary_dilation(raster.near_line, np.ones((3, 3))) & ~raster.near_line
-        asked = np.argwhere(beside)
+        centres = raster.centres(np.argwhere(beside))
         answer = np.full(beside.shape, -1, dtype=np.int32)
-        answer[beside] = self._exact_piece(raster.centres(asked))
+        answer[beside] = self._sides(self._nearest(centres)[0], centres)[0]
         row, column = scipy.ndimage.distance_transform_edt(~beside, return_distances=False, return_indices=True)
         return np.where(raster.near_line, -1, answer[row, column])
 
-    @cached_property
-    def _distance_of_node(self) -> Floats:
-        """Distance in metres from the raster's cell centres to the nearest line."""
-        return scipy.ndimage.distance_transform_edt(~self._raster.on_line) * self._raster.cell_m
-
-    def _coarse_distance(self, points: Points) -> Floats:
-        raster = self._raster
-        place = (points - raster.origin) / raster.cell_m - 0.5
-        inside = np.clip(place, 0.0, np.array(raster.on_line.shape[::-1]) - 1.0)
-        beyond = np.hypot(*((place - inside) * raster.cell_m).T)
-        looked_up = scipy.ndimage.map_coordinates(self._distance_of_node, inside[:, ::-1].T, order=1, mode="nearest")
-        return looked_up + beyond
-
-    def _exact_piece(self, points: Points) -> Ints:
-        segment, _ = self._nearest(points)
-        line = self._segments.line[segment]
-        return np.where(self._segments.is_left(segment, points), self.left[line], self.right[line])
+    def _sides(self, segment: Ints, points: Points) -> tuple[Ints, Ints]:
+        """The piece on the side of each point's segment where the point lies, and the piece across."""
+        line, is_left = self._segments.line[segment], self._segments.is_left(segment, points)
+        left, right = self.left[line], self.right[line]
+        return np.where(is_left, left, right), np.where(is_left, right, left)
 
     def _nearest(self, points: Points) -> tuple[Ints, Floats]:
         """The nearest segment and its distance in metres, in batches to keep memory flat."""
@@ -258,7 +246,7 @@ class Breaks:
 
 @dataclass(frozen=True)
 class _Segments:
-    """The straight segments of all lines, cut to an even length so that a tree of their middles finds the nearest.
+    """The straight segments of all lines, cut short so that a tree of their middles finds the nearest.
 
     Parameters
     ----------
@@ -273,14 +261,14 @@ class _Segments:
     line: Ints
 
     @classmethod
-    def of(cls, lines: Sequence[Points]) -> _Segments:
+    def of(cls, lines: Sequence[Points], longest_m: float) -> _Segments:
         start = np.concatenate([line[:-1] for line in lines])
         end = np.concatenate([line[1:] for line in lines])
         number = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
-        length = np.hypot(*(end - start).T)
-        kept = length > 0
-        start, end, number, length = start[kept], end[kept], number[kept], length[kept]
-        parts = np.ceil(length / max(np.median(length), length.sum() / 50_000)).astype(int)
+        length_m = length(end - start)
+        kept = length_m > 0
+        start, end, number = start[kept], end[kept], number[kept]
+        parts = np.ceil(length_m[kept] / longest_m).astype(int)
         step = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
         share = (step / np.repeat(parts, parts))[:, None]
         next_share = ((step + 1) / np.repeat(parts, parts))[:, None]
@@ -295,26 +283,26 @@ class _Segments:
     def _half_length(self) -> float:
         return float(np.hypot(*(self.end - self.start).T).max() / 2.0)
 
-    def nearest(self, points: Points, candidates: int = 8) -> tuple[Ints, Floats]:
+    def nearest(self, points: Points, candidates: int = 4) -> tuple[Ints, Floats]:
         """The nearest segment ``(n,)`` and its distance; of equally near ones that seen most from the side."""
         have = min(candidates, len(self.start))
-        away, rows = self._tree.query(points, k=np.arange(1, have + 1), workers=-1)
+        away, rows = self._tree.query(points, k=np.arange(1, have + 1))
         segment, distance = self._best(points, rows)
-        # A segment whose middle lies beyond the last candidate may still be nearer when the segments are long.
+        # A segment whose middle lies beyond the last candidate may still be nearer, by half its length.
         unsure = np.flatnonzero((away[:, -1] - self._half_length < distance) & (have < len(self.start)))
         if len(unsure):
             segment[unsure], distance[unsure] = self.nearest(points[unsure], 4 * candidates)
         return segment, distance
 
     def _best(self, points: Points, rows: Ints) -> tuple[Ints, Floats]:
-        start, along = self.start[rows], self.end[rows] - self.start[rows]
-        offset = points[:, None] - start
-        length = np.hypot(along[..., 0], along[..., 1])
-        share = np.clip((offset * along).sum(axis=2) / length**2, 0.0, 1.0)
-        distance = np.linalg.norm(offset - share[..., None] * along, axis=2)
-        sideways = np.abs(along[..., 0] * offset[..., 1] - along[..., 1] * offset[..., 0]) / length
+        start, along = as_complex(self.start)[rows], as_complex(self.end - self.start)[rows]
+        square = along.real**2 + along.imag**2
+        # The real part is the way along the segment, the imaginary part the way off it, both times its length.
+        seen = np.conj(along) * (as_complex(points)[:, None] - start)
+        beyond = seen.real - np.clip(seen.real, 0.0, square)
+        distance = np.sqrt((beyond**2 + seen.imag**2) / square)
         tied = distance <= distance.min(axis=1, keepdims=True) + 1e-6
-        choice = np.where(tied, sideways, -1.0).argmax(axis=1)
+        choice = np.where(tied, np.abs(seen.imag) / np.sqrt(square), -1.0).argmax(axis=1)
         each = np.arange(len(points))
         return rows[each, choice], distance[each, choice]
 
@@ -334,13 +322,17 @@ class _Raster:
         ``(2,)`` south-west corner, metres.
     cell_m
         Side of a cell.
-    on_line
-        ``(rows, columns)`` whether a line passes through the cell; rows run north.
+    dense, line
+        ``(d, 2)`` and ``(d,)`` places along the lines, closer than the cells, and the line of each.
+    dense_in
+        ``(rows, columns)`` one of these places in each cell that a line passes through, else -1; rows run north.
     """
 
     origin: Points
     cell_m: float
-    on_line: NDArray[np.bool_]
+    dense: Points
+    line: Ints
+    dense_in: NDArray[np.int32]
 
     @classmethod
     def around(cls, lines: Sequence[Points], extent: Floats, margin: int) -> _Raster:
@@ -348,11 +340,45 @@ class _Raster:
         cell_m = max(float((high - low).max()) / CELLS, FINEST_CELL_M)
         origin = low - margin * cell_m
         columns, rows = np.ceil((high - low) / cell_m).astype(int) + 2 * margin + 1
-        dense = _dense(lines, cell_m / 4.0)
+        of_each = [_dense([line], cell_m / 4.0) for line in lines]
+        dense = np.concatenate(of_each)
         within = ((dense >= origin) & (dense < origin + cell_m * np.array([columns, rows]))).all(axis=1)
-        on_line = np.zeros((rows, columns), dtype=bool)
-        on_line[_cells(dense[within], origin, cell_m, on_line.shape)] = True
-        return cls(origin, cell_m, on_line)
+        dense_in = np.full((rows, columns), -1, dtype=np.int32)
+        dense_in[_cells(dense[within], origin, cell_m, dense_in.shape)] = np.flatnonzero(within)
+        return cls(origin, cell_m, dense, np.repeat(np.arange(len(lines)), [len(each) for each in of_each]), dense_in)
+
+    @cached_property
+    def on_line(self) -> NDArray[np.bool_]:
+        """Cells that a line passes through."""
+        return self.dense_in >= 0
+
+    @cached_property
+    def _nearest_dense(self) -> NDArray[np.int32]:
+        """The place on a line that lies in the nearest cell on one, ``(rows, columns)``."""
+        row, column = scipy.ndimage.distance_transform_edt(~self.on_line, return_distances=False, return_indices=True)
+        return self.dense_in[row, column]
+
+    @cached_property
+    def _distance_of_centre(self) -> Floats:
+        """Distance in metres from each cell's centre to a line: too long by a fraction of a cell beside one."""
+        away = self.centres(np.argwhere(np.ones_like(self.on_line))) - self.dense[self._nearest_dense.ravel()]
+        return length(away).reshape(self.on_line.shape)
+
+    def distance_m(self, points: Points) -> Floats:
+        """Distance in metres from each point to the nearest line, to a fraction of a cell."""
+        row_and_column = ((points - self.origin) / self.cell_m - 0.5)[:, ::-1].T
+        cells = Cells.at(row_and_column, self.on_line.shape)
+        distance = cells.look_up(self._distance_of_centre)
+        outside = np.flatnonzero(~cells.inside)
+        distance[outside] = length(points[outside] - self.dense[self._dense_near(points[outside])])
+        return distance
+
+    def line_at(self, points: Points) -> Ints:
+        """The line nearest to the cell of each point."""
+        return self.line[self._dense_near(points)]
+
+    def _dense_near(self, points: Points) -> NDArray[np.int32]:
+        return self._nearest_dense[self.cells(points)]
 
     @cached_property
     def near_line(self) -> NDArray[np.bool_]:

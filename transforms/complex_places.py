@@ -25,3 +25,9 @@ def as_complex(places: Points) -> ComplexPlaces:
 def as_points(places: ComplexPlaces) -> Points:
     """``(n,)`` -> ``(n, 2)``, the same memory where it is contiguous."""
     return np.ascontiguousarray(places).view(np.float64).reshape(-1, 2)
+
+
+def length(vectors: Points) -> NDArray[np.float64]:
+    """Length ``(n,)`` of vectors ``(n, 2)``, to the last bit the same wherever one stands; faster than ``hypot``."""
+    whole = as_complex(vectors)
+    return np.sqrt(whole.real**2 + whole.imag**2)

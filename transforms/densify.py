@@ -192,7 +192,8 @@ def _looks(image: Image, a: Points, b: Points, image_a: Points, image_b: Points,
         gap = np.hypot(*(middle.after - 0.5 * (low.after + high.after)).T)
         bent = ~(gap <= _SEEN_SHARE * tolerance_m)
         width = (high.fraction - low.fraction) * length[low.segment]
-        asked = bent | ((width > _FINEST_LOOK_M) & _is_beside(image, middle.before, width))
+        asked, straight = bent.copy(), np.flatnonzero(~bent & (width > _FINEST_LOOK_M))
+        asked[straight] = _is_beside(image, middle.before[straight], width[straight])
         low, middle, high, width = low.take(asked), middle.take(asked), high.take(asked), width[asked]
         found.append(middle)
         wide = (width > tolerance_m) & np.isfinite(middle.after[:, 0])

@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .breaks import Breaks
+from .breaks import Beside, Breaks
 from .contract import NO_PIECE, Control, Points
 from .errors import ControlError
 from .inverse import Inverse
@@ -91,7 +91,8 @@ class Piecewise(Generic[Field]):
     def __call__(self, points: Points) -> Points:
         """The new places of ``points``, ``(n, 2)`` metres; NaN outside what the pieces cover."""
         points = as_points(points)
-        return self._closed(points, self.in_piece(points, self.breaks.piece(points)))
+        piece, beside = self.breaks.piece_and_beside(points, LARGEST_SPREAD_JUMP_M)
+        return self._closed(points, self.in_piece(points, piece), beside)
 
     def in_piece(self, points: Points, piece: Ints) -> Points:
         """The new places if each point moved with the given piece, ``(n, 2)``; NaN beyond that piece's reach."""
@@ -116,9 +117,8 @@ class Piecewise(Generic[Field]):
         Near a break it includes the jump, as far as the place may lie across (``_radius_m``).
         """
         points = as_points(points)
-        own = self.breaks.piece(points)
+        own, across, offset = self.breaks.sides(points, JUMP_REACH)
         error_m = self._error_in(points, own)
-        across, offset = self.breaks.other_piece(points, JUMP_REACH)
         near = np.flatnonzero(across != own)
         jump = self.in_piece(points[near], across[near]) - self.in_piece(points[near], own[near])
         jump_m = np.nan_to_num(np.hypot(*jump.T))
@@ -150,13 +150,13 @@ class Piecewise(Generic[Field]):
         """The field from the new map back to the old one."""
         return Inverse(self, np.concatenate([field.support.before for field in self.pieces if field is not None]))
 
-    def _closed(self, points: Points, moved: Points) -> Points:
+    def _closed(self, points: Points, moved: Points, beside: Beside) -> Points:
         """``moved`` with small jumps spread over as much land on either side of the break as they are long.
 
         A jump that closes would fold the map: edges would run back and neighbours overlap. On a slope of one half
         nothing folds. Where a break runs is not known to half a metre, so nothing is lost.
         """
-        rows, across, distance_m = self.breaks.beside(points, LARGEST_SPREAD_JUMP_M)
+        rows, across, distance_m = beside
         jump = self.in_piece(points[rows], across) - moved[rows]
         jump_m = np.hypot(*jump.T)
         small = np.flatnonzero((jump_m <= LARGEST_SPREAD_JUMP_M) & (distance_m < jump_m))
@@ -217,8 +217,7 @@ def piece_of_control(control: Control, breaks: Breaks) -> Ints:
 
     Control within a line's half-width goes to the side whose shift it shares, not to the side the line says.
     """
-    number = breaks.piece(control.before)
-    across, _ = breaks.other_piece(control.before)
+    number, across, _ = breaks.sides(control.before)
     unsure = np.flatnonzero(across != number)
     sure = across == number
     own = _misfit(control, unsure, number[unsure], number, sure)
