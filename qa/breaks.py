@@ -1,8 +1,8 @@
 """Finding breaks: the lines across which the shift jumps, from control alone.
 
 Regions of one smooth shift are found first (``qa.regions``); neighbouring regions whose shifts meet smoothly
-are welded; the borders that are left are pulled straight (``qa.break_lines``) and measured. Nothing here is
-set for one net: noise, spacing, slopes and curvatures are learnt from the control.
+are welded (``qa.smoothness``); the borders that are left are pulled straight (``qa.break_lines``) and measured.
+Nothing here is set for one net: noise, spacing, slopes and smoothness are learnt from the control.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from qa.neighbours import (
     usual_scale,
 )
 from qa.regions import Sites, find_regions, quadratic_terms
+from qa.smoothness import Smoothness
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points
 
@@ -138,35 +139,43 @@ def _noise_and_slope(points: Points, shift: Points) -> tuple[Floats, float]:
 def _weld(regions: RegionControl) -> Ints:
     """Number of the welded region of each region: those whose shifts meet smoothly become one.
 
-    Regions are welded best pair first, and never so that two that a jump divides end up in one.
+    The best pair is welded first; what it then meets, it meets along the borders of both.
     """
-    count = int(regions.label.max()) + 1
-    pairs, gain = _meeting_gains(regions)
-    group = np.arange(count)
-    divided = {(int(a), int(b)) for a, b in pairs[gain <= 0]}
-    for one, two in pairs[gain > 0][np.argsort(-gain[gain > 0])]:
-        ours, theirs = np.flatnonzero(group == group[one]), np.flatnonzero(group == group[two])
-        if group[one] != group[two] and not _any_divided(ours, theirs, divided):
-            group[theirs] = group[one]
+    pairs, gain, spots = _meeting_gains(regions)
+    group = np.arange(int(regions.label.max()) + 1)
+    while len(pairs):
+        best = np.argmax(gain / spots)
+        if gain[best] <= 0:
+            break
+        kept, gone = pairs[best]
+        group[group == gone] = kept
+        pairs = np.sort(np.where(pairs == gone, kept, pairs), axis=1)
+        apart = pairs[:, 0] != pairs[:, 1]
+        pairs, pair = np.unique(pairs[apart], axis=0, return_inverse=True)
+        gain, spots = (_summed(each[apart], pair.ravel(), len(pairs)) for each in (gain, spots))
     return np.unique(group, return_inverse=True)[1]
 
 
-def _any_divided(ours: Ints, theirs: Ints, divided: set[tuple[int, int]]) -> bool:
-    return any((min(a, b), max(a, b)) in divided for a in ours.tolist() for b in theirs.tolist())
+def _meeting_gains(regions: RegionControl) -> tuple[Ints, Floats, Floats]:
+    """Pairs of regions that meet, the log evidence that the shift is smooth where they do, and at how many places.
 
-
-def _meeting_gains(regions: RegionControl) -> tuple[Ints, Floats]:
-    """Pairs of regions that meet, and the mean log evidence that the shift is smooth where they do."""
+    Regions meet where neighbours lie nearer than the shift is alike: across a void nothing is known.
+    """
+    smoothness = Smoothness.learn(regions)
     edges = neighbour_edges(regions.points)
     ends = np.sort(regions.label[edges], axis=1)
-    cut = np.flatnonzero(ends[:, 0] != ends[:, 1])
+    near = np.hypot(*(regions.points[edges[:, 0]] - regions.points[edges[:, 1]]).T) < smoothness.length_m
+    cut = np.flatnonzero((ends[:, 0] != ends[:, 1]) & near)
     pairs, pair = np.unique(ends[cut], axis=0, return_inverse=True)
     middle = regions.points[edges[cut]].mean(axis=1)
     spots = _spread_out(middle, pair.ravel())
-    one, two = pairs[pair.ravel()[spots]].T
-    gain = regions.joining_gain(middle[spots], one, two)
-    counts = np.maximum(np.bincount(pair.ravel()[spots], minlength=len(pairs)), 1)
-    return pairs, np.bincount(pair.ravel()[spots], gain, minlength=len(pairs)) / counts
+    met = pair.ravel()[spots]
+    gain = smoothness.joining_gain(regions, middle[spots], *pairs[met].T)
+    return pairs, _summed(gain, met, len(pairs)), _summed(np.ones(len(met)), met, len(pairs))
+
+
+def _summed(values: Floats, group: Ints, count: int) -> Floats:
+    return np.bincount(group, values, minlength=count).astype(float)
 
 
 def _spread_out(middle: Points, pair: Ints) -> Ints:

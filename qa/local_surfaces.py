@@ -1,6 +1,6 @@
 """Shift predicted at a place from one region's control near it: small quadratic surfaces under a learnt prior.
 
-Used where regions meet: to ask whether the shift jumps there, and to which side a control point belongs.
+Used where regions meet: to ask how far the shift jumps there, and to which side a control point belongs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from qa.regions import Surfaces, evidence, quadratic_terms, t_log_density
+from qa.regions import Surfaces, quadratic_terms, t_log_density
 from transforms.contract import Points
 
 Floats = NDArray[np.float64]
@@ -96,13 +96,6 @@ class RegionControl:
         total = variance + self.noise_m[row] ** 2
         misfit = ((self.shift[row] - mean) ** 2).sum(axis=1) / total
         return t_log_density(misfit, total)
-
-    def joining_gain(self, places: Points, one: Ints, two: Ints) -> Floats:
-        """Log evidence that the shift runs smoothly from one region into the other at each place."""
-        first = self.surfaces(places, self.nearest(places, one))
-        second = self.surfaces(places, self.nearest(places, two))
-        apart = evidence(first, self.prior) + evidence(second, self.prior)
-        return evidence(first + second, self.prior) - apart
 
 
 def _groups(region: Ints, asked: Ints) -> tuple[list[int], list[Ints]]:

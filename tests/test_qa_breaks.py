@@ -121,6 +121,15 @@ def test_a_smooth_bend_is_no_break() -> None:
     assert find_breaks(control).count == 1
 
 
+def test_a_bend_that_thin_control_hardly_follows_is_no_break() -> None:
+    """Where the shift swings within a few spacings of control, no quadratic surface describes it: no line cuts it."""
+    rng = np.random.default_rng(2000)
+    before = rng.uniform(0.0, 15_000.0, (1000, 2))
+    east, north = before.T / 1000.0
+    swing = np.stack([np.sin(east / 1.7) + 0.4 * np.cos(north), 0.8 * np.cos(east / 2.3 - north)], axis=1)
+    assert find_breaks(Control(before, before + swing + rng.normal(0.0, 0.1, before.shape))).count == 1
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 30])
 def test_small_or_collinear_control_has_no_breaks(count: int) -> None:
     """Too little control, or control along one line, is answered with no breaks and no failure."""
