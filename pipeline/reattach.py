@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.base_maps import read_base_maps
 from pipeline.consequences import PairOutcome, list_consequences
 from pipeline.field_file import read_field
-from pipeline.formats import GEOMETRY, open_batches
+from pipeline.formats import GEOMETRY, open_batches, rows_at_once
 from pipeline.geometry.edges import LayerEdges, attachable
 from pipeline.geometry.layer_move import WORKERS, move_layer
 from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
@@ -26,7 +26,6 @@ from pipeline.geometry.move import STRADDLING, MovedBatch, MoveRules
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.settings import LayerSettings
-from pipeline.shift_file import BATCH_ROWS
 from pipeline.storage import Migration, whole_file
 from qa.attachment import TELLING_M, Attachment, attach
 from qa.base_maps import BaseMaps
@@ -132,7 +131,8 @@ def _read_shifted(migration: Migration, layer_name: str) -> pa.Table:
 def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps) -> _Outcome:
     field, lines = read_field(migration.field_file).field, _old_lines(base)
     rules = MoveRules(settings.tolerance_m, np.inf)  # what straddles is taken only where the map places all of it
-    opener = partial(open_batches, migration.staged(settings.name), batch_rows=BATCH_ROWS)
+    staged = migration.staged(settings.name)
+    opener = partial(open_batches, staged, batch_rows=rows_at_once(staged))
     moved = np.asarray(shifted["moved"].to_numpy(zero_copy_only=False), dtype=bool)
     straddles = np.array([code == STRADDLING for code in shifted["blocked_by"].to_pylist()], dtype=bool)
     with ThreadPoolExecutor(WORKERS) as executor:

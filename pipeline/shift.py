@@ -19,7 +19,7 @@ from pipeline.captures import read_evidence
 from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
 from pipeline.fitted import Fitted
-from pipeline.formats import GEOMETRY, open_batches, write_batches
+from pipeline.formats import GEOMETRY, open_batches, rows_at_once, write_batches
 from pipeline.geometry.layer_move import WORKERS, Tally, move_layer
 from pipeline.geometry.layer_survey import survey_layer
 from pipeline.geometry.linear_copy import linear_copy
@@ -36,7 +36,7 @@ from pipeline.geometry.move import (
 )
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.settings import MOVING_STRATEGIES, LayerSettings
-from pipeline.shift_file import BATCH_ROWS, ShiftedFile, shift_file
+from pipeline.shift_file import ShiftedFile, shift_file
 from pipeline.storage import Migration, read_json, sha256
 from pipeline.tile_dates import read_tile_dates
 from qa.limits import limits_in_force
@@ -187,7 +187,8 @@ def _write_proposal(
     migration: Migration, settings: LayerSettings, fitted: Fitted, regimes: Regimes, wanted: NDArray[np.bool_]
 ) -> ShiftSummary:
     rules = MoveRules(settings.tolerance_m, limits_in_force(migration.settings.limits).straddling_m)
-    opener = partial(open_batches, migration.staged(settings.name), batch_rows=BATCH_ROWS)
+    staged = migration.staged(settings.name)
+    opener = partial(open_batches, staged, batch_rows=rows_at_once(staged))
     tally, lengths = Tally(), _Lengths()
     with ThreadPoolExecutor(WORKERS) as executor:
         others = neighbour_places(migration, settings.name) if wanted.any() else ()

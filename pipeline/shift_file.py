@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.field_file import read_field
-from pipeline.formats import GEOMETRY, LayerInfo, open_batches, write_batches
+from pipeline.formats import GEOMETRY, LayerInfo, open_batches, rows_at_once, write_batches
 from pipeline.geometry.layer_move import WORKERS, Shape, Tally, move_layer
 from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
 from pipeline.geometry.move import NO_GEOMETRY, MovedBatch, MoveRules
@@ -26,9 +26,6 @@ from pipeline.ledger import refuse_own_columns
 from pipeline.targets import refuse_source_as_target
 from qa.limits import Limits, limits_in_force
 from transforms.contract import Points
-
-BATCH_ROWS = 8192
-"""Few enough for the arrays of a batch to stay in the processor's cache."""
 
 MOVED, UNMOVED, OPEN = "moved", "unmoved", "open"
 
@@ -123,7 +120,7 @@ def shift_file(
     shift_field = read_field(field_file).field
     run = hashlib.sha256(field_file.read_bytes()).hexdigest()[:12]
     rules = _rules(tolerance_m, limits_in_force())
-    opener = partial(open_batches, source, layer=layer, batch_rows=BATCH_ROWS)
+    opener = partial(open_batches, source, layer=layer, batch_rows=rows_at_once(source, layer))
     with ExitStack() as stack:
         executor = stack.enter_context(ThreadPoolExecutor(WORKERS))
         survey = stack.enter_context(survey_layer(opener, executor, check=_refuse_own, understand=_understand))

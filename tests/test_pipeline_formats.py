@@ -12,7 +12,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.formats import GEOMETRY, inspect, open_batches, write_batches
+from pipeline.formats import BATCH_BYTES, GEOMETRY, MOST_ROWS, inspect, open_batches, rows_at_once, write_batches
 from pipeline.formats.stream import Origin, feature_id_column, geometry_field, mark_feature_id, origin_of
 from pipeline.formats.text_coordinates import numbers_from_text, points_from_text, shapes_from_wkt
 from pipeline.formats.text_encoding import encoding_of
@@ -576,3 +576,14 @@ def test_a_gml_with_a_geometry_that_cannot_be_read_is_refused_and_not_cut_off_th
     path.write_text(text[:at] + "358000 161000 7" + text[text.index("</gml:posList>", at) :], encoding="utf-8")
     with pytest.raises(SourceError, match=r"says it holds 3 features but [0-2] can be read"):
         read(path)
+
+
+def test_a_batch_of_a_dense_layer_has_fewer_features(tmp_path):
+    """Memory stays flat however many vertices a feature has."""
+    circle = shapely.Point(ORIGIN).buffer(100.0, quad_segs=5000)
+    write(tmp_path / "dense.gpkg", table([circle] * 3, ref=["a", "b", "c"]))
+    write(tmp_path / "plain.gpkg", table([square()] * 3, ref=["a", "b", "c"]))
+    write(tmp_path / "empty.gpkg", table([], ref=pa.array([], pa.string())))
+    dense, plain, empty = (rows_at_once(tmp_path / f"{name}.gpkg") for name in ("dense", "plain", "empty"))
+    assert dense * len(circle.wkb) <= BATCH_BYTES < 2 * dense * len(circle.wkb)
+    assert plain == empty == MOST_ROWS

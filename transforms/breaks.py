@@ -18,7 +18,7 @@ import scipy
 from numpy.typing import NDArray
 
 from .bilinear import Cells
-from .complex_places import as_complex, length
+from .complex_places import as_complex, is_finite, length
 from .contract import Points
 
 Floats = NDArray[np.float64]
@@ -134,7 +134,7 @@ class Breaks:
         if not self.lines or len(points) == 0:
             return np.zeros(len(points), dtype=int), Beside(np.empty(0, int), np.empty(0, int), np.empty(0))
         number = self._piece_of_cell[self._raster.cells(points)].astype(int)
-        near = np.flatnonzero((number < 0) & np.isfinite(points).all(axis=1))
+        near = np.flatnonzero((number < 0) & is_finite(points))
         segment, distance = self._nearest(points[near])
         own, across = self._sides(segment, points[near])
         number[near] = own
@@ -150,11 +150,20 @@ class Breaks:
         distance = np.full(len(points), np.inf)
         if not self.lines:
             return distance
-        finite = np.isfinite(points).all(axis=1)
+        finite = is_finite(points)
         distance[finite] = self._raster.distance_m(points[finite])
         near = np.flatnonzero(finite & self._raster.near_line[self._raster.cells(points)])
         distance[near] = self._nearest(points[near])[1]
         return distance
+
+    def is_within(self, points: Points, limit_m: Floats) -> NDArray[np.bool_]:
+        """Whether each point lies nearer to a break than its limit ``(n,)`` [m]: as ``distance_m``, and quicker."""
+        points = np.asarray(points, dtype=float).reshape(-1, 2)
+        within = np.zeros(len(points), dtype=bool)
+        if self.lines:
+            asked = np.flatnonzero(self._raster.at_least_m(points) < limit_m)
+            within[asked] = self.distance_m(points[asked]) < limit_m[asked]
+        return within
 
     def ambiguous(self, points: Points) -> NDArray[np.bool_]:
         """Whether the real break may run on the other side of each point, ``(n,)``."""
@@ -175,12 +184,12 @@ class Breaks:
         across, offset = own.copy(), np.full(len(points), np.inf)
         if not self.lines or len(points) == 0:
             return Sides(own, across, offset)
-        line = self._raster.line_at(points)
-        distance, half_width = self.distance_m(points), self.half_width_m[line]
-        close = np.flatnonzero(distance < reach * half_width)
-        line = line[close]
-        offset[close] = distance[close] / half_width[close]
-        across[close] = np.where(self.left[line] == own[close], self.right[line], self.left[line])
+        near = np.flatnonzero(self._raster.at_least_m(points) < reach * self.half_width_m.max())
+        line, distance = self._raster.line_at(points[near]), self.distance_m(points[near])
+        close = distance < reach * self.half_width_m[line]
+        rows, line = near[close], line[close]
+        offset[rows] = distance[close] / self.half_width_m[line]
+        across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
         return Sides(own, across, offset)
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
@@ -373,6 +382,11 @@ class _Raster:
         distance[outside] = length(points[outside] - self.dense[self._dense_near(points[outside])])
         return distance
 
+    def at_least_m(self, points: Points) -> Floats:
+        """A distance in metres that no point is nearer to a line than; infinite for places that are not finite."""
+        bound = self._distance_of_centre[self.cells(points)] - self.cell_m
+        return np.where(is_finite(points), bound, np.inf)
+
     def line_at(self, points: Points) -> Ints:
         """The line nearest to the cell of each point."""
         return self.line[self._dense_near(points)]
@@ -400,10 +414,9 @@ class _Raster:
 
 
 def _cells(points: Points, origin: Points, cell_m: float, shape: tuple[int, ...]) -> tuple[Ints, Ints]:
-    place = np.nan_to_num((points - origin) / cell_m, nan=0.0, posinf=0.0, neginf=0.0)
-    column = np.clip(place[:, 0], 0, shape[1] - 1).astype(int)
-    row = np.clip(place[:, 1], 0, shape[0] - 1).astype(int)
-    return row, column
+    place = np.clip((points - origin) / cell_m, 0.0, np.array(shape[::-1]) - 1.0)
+    inside = np.where(np.isnan(place), 0.0, place).astype(np.int64)
+    return inside[:, 1], inside[:, 0]
 
 
 def _dense(lines: Sequence[Points], step_m: float) -> Points:

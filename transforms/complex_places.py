@@ -31,3 +31,8 @@ def length(vectors: Points) -> NDArray[np.float64]:
     """Length ``(n,)`` of vectors ``(n, 2)``, to the last bit the same wherever one stands; faster than ``hypot``."""
     whole = as_complex(vectors)
     return np.sqrt(whole.real**2 + whole.imag**2)
+
+
+def is_finite(places: Points) -> NDArray[np.bool_]:
+    """Whether both numbers of each place ``(n, 2)`` are finite, ``(n,)``."""
+    return np.isfinite(as_complex(places))

@@ -152,13 +152,13 @@ def runs_beside_break(image: Image, starts: Points, ends: Points) -> NDArray[np.
 
 
 def _has_breaks(image: Image) -> bool:
-    return hasattr(image, "break_distance_m") and not isinstance(image, OnePiece)
+    return hasattr(image, "is_beside_break") and not isinstance(image, OnePiece)
 
 
 def _is_beside(image: Image, middle: Points, length_m: NDArray[np.float64]) -> NDArray[np.bool_]:
     if not _has_breaks(image):
         return np.zeros(len(middle), dtype=bool)
-    return np.asarray(image.break_distance_m(middle) < 0.5 * length_m + BREAK_REACH_M)  # type: ignore[attr-defined]
+    return np.asarray(image.is_beside_break(middle, 0.5 * length_m + BREAK_REACH_M))  # type: ignore[attr-defined]
 
 
 def _bends(

@@ -139,6 +139,10 @@ class Piecewise(Generic[Field]):
         """Distance ``(n,)`` in metres to the nearest break."""
         return self.breaks.distance_m(as_points(points))
 
+    def is_beside_break(self, points: Points, reach_m: Floats) -> NDArray[np.bool_]:
+        """Whether each point lies within its reach ``(n,)`` [m] of a break."""
+        return self.breaks.is_within(as_points(points), reach_m)
+
     @property
     def noise_m(self) -> float:
         """Radial standard error in metres of one control point's own position, over all pieces."""

@@ -34,11 +34,18 @@ __all__ = [
     "Written",
     "inspect",
     "open_batches",
+    "rows_at_once",
     "write_batches",
 ]
 
 WRITTEN = (".gpkg", ".shp", ".tab", ".mif", ".geojson", ".parquet", ".fgb", ".csv", ".gml", ".gdb")
 """Suffixes of the formats that are written."""
+
+BATCH_BYTES = 12 << 20
+"""What a batch takes that is moved whole: long enough to keep two cores busy, and memory flat however dense a layer."""
+
+FEWEST_ROWS, SAMPLE_ROWS, MOST_ROWS = 16, 256, 32_768
+"""Bounds of such a batch, and how many features are looked at to size it."""
 
 _SIDE_FILES = {
     ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx"),
@@ -66,6 +73,20 @@ def inspect(path: Path, layer: str | None = None) -> LayerInfo:
     """
     with open_batches(path, layer=layer) as stream:
         return stream.info
+
+
+def rows_at_once(path: Path, layer: str | None = None) -> int:
+    """How many features of a layer make a batch of about ``BATCH_BYTES``, judged by the first of them.
+
+    Raises
+    ------
+    SourceError
+        As ``open_batches``.
+    """
+    with open_batches(path, layer=layer, batch_rows=SAMPLE_ROWS) as stream:
+        first = next(stream.batches, None)
+    size = first.nbytes // max(len(first), 1) if first is not None else 0
+    return min(max(BATCH_BYTES // max(size, 1), FEWEST_ROWS), MOST_ROWS)
 
 
 @contextmanager
