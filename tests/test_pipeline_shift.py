@@ -142,7 +142,7 @@ def test_a_layer_in_degrees_is_refused_and_nothing_is_written(tmp_path, field_fi
 
 
 def test_a_coverage_in_many_small_batches_read_twice_neither_parts_nor_overlaps(tmp_path, field_file, monkeypatch):
-    monkeypatch.setattr(shift_file, "BATCH_ROWS", 7)
+    monkeypatch.setattr(shift_file, "rows_at_once", lambda *_: 7)
     monkeypatch.setattr(layer_survey, "MOST_KEPT_BYTES", 0)
     before = road_coverage(blocks=3, cells=5)
     source = write_layer(tmp_path / "in.gpkg", before)
