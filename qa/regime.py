@@ -271,12 +271,13 @@ class _Alike:
 
 def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
     vertices = Vertices.of(layer.geometries)
-    shift_m, is_still = _expected_shift(vertices, layer.base, field, limits)
+    apart = _apart(vertices, layer.base, field, limits)
+    is_still = apart.is_still
     before_m, after_m = _coincidence(layer, vertices)
-    is_contradicted = layer.is_unchanged & ~is_still & (shift_m > _TELLING_SHIFT_M) & (layer.base is not None)
+    is_contradicted = layer.is_unchanged & ~is_still & (apart.usual_m > _TELLING_SHIFT_M) & (layer.base is not None)
     is_still = is_still | (layer.is_unchanged & ~is_contradicted)
-    origins = _origins(layer, vertices, before_m, after_m, shift_m)
-    regime, doubt = _regimes_of(origins.chances, shift_m, is_still, limits)
+    origins = _origins(layer, vertices, before_m, after_m, apart)
+    regime, doubt = _regimes_of(origins.chances, apart.farthest_m, is_still, limits)
     regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
     if layer.base is not None and not layer.are_points:
         doubt = np.maximum(doubt, _misplaced_chance(np.where(regime == ALREADY_NEW, after_m[:, 0], before_m[:, 0])))
@@ -302,19 +303,29 @@ def _misplaced_chance(distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(is_off, misplaced, 0.0)
 
 
-def _expected_shift(
-    vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """How far apart the maps lie at each feature [m] (NaN where unknown), and whether they agree all over it."""
-    fitted = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
-    if base is None:
-        return vertices.quantile(fitted, 0.5), np.zeros(vertices.count, dtype=bool)
-    observed = base.observed_shift(vertices.points)
-    length = np.linalg.norm(observed.shift, axis=1)
-    seen = observed.distance_m <= _SEEN_WITHIN_M
-    still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
-    shift_m = vertices.quantile(np.where(seen, length, fitted), 0.5)
-    return shift_m, vertices.mean(still.astype(float)) == 1.0
+@dataclass(frozen=True)
+class _Apart:
+    """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
+
+    ``is_still`` says whether they agree all over it.
+    """
+
+    usual_m: NDArray[np.float64]
+    farthest_m: NDArray[np.float64]
+    is_still: NDArray[np.bool_]
+
+
+def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
+    shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
+    is_still = np.zeros(vertices.count, dtype=bool)
+    if base is not None:
+        observed = base.observed_shift(vertices.points)
+        length = np.linalg.norm(observed.shift, axis=1)
+        seen = observed.distance_m <= _SEEN_WITHIN_M
+        still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
+        is_still = vertices.mean(still.astype(float)) == 1.0
+        shift_m = np.where(seen, length, shift_m)
+    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still)
 
 
 def _origins(
@@ -322,14 +333,14 @@ def _origins(
     vertices: Vertices,
     before_m: NDArray[np.float64],
     after_m: NDArray[np.float64],
-    shift_m: NDArray[np.float64],
+    apart: _Apart,
 ) -> Origins:
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
-    is_told_apart = ~(shift_m < _TELLING_SHIFT_M)
+    is_told_apart = ~(apart.farthest_m < _TELLING_SHIFT_M)
     inside_before, inside_after = _in_buildings(layer, vertices)
     classes = distance_class(before_m, inside_before), distance_class(after_m, inside_after)
     signs = Signs(*classes, is_told_apart, layer.dated, method[1:], layer.ground_ratio)
-    return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, shift_m))
+    return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, apart.usual_m))
 
 
 def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -370,11 +381,11 @@ def _directions(random: np.random.Generator, count: int) -> Points:
 
 
 def _regimes_of(
-    chances: NDArray[np.float64], shift_m: NDArray[np.float64], is_still: NDArray[np.bool_], limits: Limits
+    chances: NDArray[np.float64], farthest_m: NDArray[np.float64], is_still: NDArray[np.bool_], limits: Limits
 ) -> tuple[NDArray[np.str_], NDArray[np.float64]]:
     is_old = chances[:, OLD] >= chances[:, NEW]
     likeliest = np.maximum(chances[:, OLD], chances[:, NEW])
-    harmless = shift_m < 0.5 * limits.position_error_m
+    harmless = farthest_m < 0.5 * limits.position_error_m
     doubt = np.where(harmless | is_still, chances[:, NEITHER], 1.0 - likeliest)
     regime = np.where(is_old, AFFECTED, ALREADY_NEW)
     regime = np.where(doubt > 1.0 - limits.old_map_chance_ratio, UNKNOWN, np.where(is_still, UNAFFECTED, regime))

@@ -58,8 +58,10 @@ REASONS = regimes.REASONS | {
 }
 """Every reason of a verdict, with the sentence an officer reads."""
 
-REMARKS = frozenset({"building_gone", "invalid_before"})
-"""Reasons that tell an officer something but send nothing to review."""
+REMARKS = frozenset(
+    {"building_gone", "invalid_before", "base_feature_gone", "base_feature_changed", "relation_changed"}
+)
+"""Reasons that tell an officer something but send nothing to review: what moves for them alone was never found wrong."""
 
 
 @dataclass(frozen=True)

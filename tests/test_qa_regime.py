@@ -111,6 +111,18 @@ def test_where_the_map_did_not_move_nothing_is_affected(base):
     assert all(codes == ["map_did_not_move"] for codes in regimes.reasons)
 
 
+def test_an_outline_of_which_less_than_half_moved_is_told_by_that_part(base, western):
+    """Traced on the old map, dated after the new one: to leave it would leave its western end behind."""
+    areas, _ = plots()
+    row = areas[8::20][13:20]  # from land that moved into land that did not
+    across = shapely.union_all(row)
+    moved = shapely.get_coordinates(across)[:, 0] < 900.0
+    assert 0.1 < moved.mean() < 0.5
+    geometries, captured = mixed(western[0])
+    regimes = judged([*geometries, across], base, captured_on=np.append(captured, AFTER))
+    assert regimes.regime[-1] == "affected" or regimes.wrong_chance_ratio[-1] > 0.05
+
+
 def test_ground_measurements_small_scales_and_rounded_points_need_no_map():
     points = [shapely.Point(100.3, 200.7), shapely.Point(101.3, 200.7), shapely.Point(100, 205), None, shapely.Point()]
     method = np.array(["GPS survey", "", "", "", ""])
