@@ -61,7 +61,7 @@ REASONS = regimes.REASONS | {
 REMARKS = frozenset(
     {"building_gone", "invalid_before", "base_feature_gone", "base_feature_changed", "relation_changed"}
 )
-"""Reasons that tell an officer something but send nothing to review: what moves for them alone was never found wrong."""
+"""Reasons that tell an officer something but send nothing to review: what has no other was never found wrong."""
 
 
 @dataclass(frozen=True)
