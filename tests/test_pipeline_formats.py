@@ -587,3 +587,14 @@ def test_a_batch_of_a_dense_layer_has_fewer_features(tmp_path):
     dense, plain, empty = (rows_at_once(tmp_path / f"{name}.gpkg") for name in ("dense", "plain", "empty"))
     assert dense * len(circle.wkb) <= BATCH_BYTES < 2 * dense * len(circle.wkb)
     assert plain == empty == MOST_ROWS
+
+
+def test_a_file_geodatabase_is_for_older_readers_too_where_its_columns_allow_it(parcels, tmp_path):
+    """Columns of 64 bits that hold small numbers are no reason to shut out readers from before ArcGIS Pro 3.2."""
+    small = parcels.append_column(pa.field("id", pa.int64()), pa.array([1, 2, 3, 4, 5]))
+    small = small.select([name for name in small.column_names if name != GEOMETRY] + [GEOMETRY])
+    assert not any("ArcGIS Pro" in note for note in write(tmp_path / "small.gdb", small).notes)
+    assert read(tmp_path / "small.gdb")["id"].to_pylist() == [1, 2, 3, 4, 5]
+    large = small.set_column(small.column_names.index("id"), "id", pa.array([1, 2, 3, 4, 1 << 60]))
+    assert any("id: dates" in note for note in write(tmp_path / "large.gdb", large).notes)
+    assert read(tmp_path / "large.gdb")["id"].to_pylist() == [1, 2, 3, 4, 1 << 60]

@@ -125,6 +125,7 @@ def _circumcentre(first: Points, second: Points, third: Points) -> Points:
     one, two = second - first, third - first
     twice_area = 2.0 * (one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])
     square_one, square_two = (one**2).sum(axis=1), (two**2).sum(axis=1)
-    east = (two[:, 1] * square_one - one[:, 1] * square_two) / twice_area
-    north = (one[:, 0] * square_two - two[:, 0] * square_one) / twice_area
+    with np.errstate(divide="ignore", invalid="ignore"):  # of three in a line it lies nowhere
+        east = (two[:, 1] * square_one - one[:, 1] * square_two) / twice_area
+        north = (one[:, 0] * square_two - two[:, 0] * square_one) / twice_area
     return first + np.stack([east, north], axis=1)

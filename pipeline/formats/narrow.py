@@ -239,6 +239,27 @@ def fit_mapinfo(spool: Spool) -> Fitting:
     return Fitting(pa.schema(fields), tuple(note for note in notes if note), keeps_empty=False)
 
 
+def fit_geodatabase(spool: Spool) -> Fitting:
+    """Columns for a file geodatabase: integers of 32 bits where they fit, which readers of every age know."""
+    wide = spool.measure.wide_integers
+    fits = [pa.types.is_int64(each.type) and each.name not in wide for each in spool.schema]
+    schema = pa.schema(
+        [each.with_type(pa.int32()) if fit else each for each, fit in zip(spool.schema, fits, strict=True)]
+    )
+    notes = geometry_notes(spool.types, spool.measure.empty_geometry, levels=True)
+    if recent := recent_columns(schema):
+        notes.append(
+            f"{', '.join(recent)}: dates without a time and whole numbers of more than 32 bits need ArcGIS Pro 3.2 or "
+            "GDAL 3.9; older ones may show the layer empty."
+        )
+    return Fitting(schema, tuple(notes))
+
+
+def recent_columns(schema: pa.Schema) -> list[str]:
+    """Columns of types that file geodatabases have had since ArcGIS Pro 3.2."""
+    return [each.name for each in schema if pa.types.is_int64(each.type) or pa.types.is_date(each.type)]
+
+
 def _narrow_integer(column: pa.Field, measure: Measure) -> pa.Field:
     if not pa.types.is_int64(column.type):
         return column

@@ -19,10 +19,12 @@ from pipeline.formats.narrow import (
     WIDTH,
     Spool,
     empty_geometries,
+    fit_geodatabase,
     fit_mapinfo,
     fit_shapefile,
     geometry_notes,
     only_kind,
+    recent_columns,
     refuse_collections,
     refuse_kinds,
     shape_type,
@@ -63,7 +65,7 @@ TARGETS = {
     ".geojson": Target("GeoJSON", {}, {"RFC7946": "NO", "COORDINATE_PRECISION": "9", "WRITE_NON_FINITE_VALUES": "NO"}),
     ".fgb": Target("FlatGeobuf", {}, {"SPATIAL_INDEX": "NO"}),
     ".gml": Target("GML", {"FORMAT": "GML3.2"}, {}),
-    ".gdb": Target("OpenFileGDB", {}, {"TARGET_ARCGIS_VERSION": "ARCGIS_PRO_3_2_OR_LATER", "TIME_IN_UTC": "NO"}),
+    ".gdb": Target("OpenFileGDB", {}, {"TIME_IN_UTC": "NO"}),
 }
 """Suffix -> how GDAL writes it."""
 
@@ -210,9 +212,11 @@ def _write_geodatabase(path: Path, spool: Spool, crs: str, layer: str, shown: Pa
         )
     kind = next(iter(kinds), "points")
     geometry_type = _GEODATABASE_TYPES[kind] + (" Z" if "Z" in shape_type(spool, kind) else "")
-    passage = Passage(spool.schema, spool.batches())
-    notes = geometry_notes(spool.types, spool.measure.empty_geometry, levels=True)
-    return [*notes, *_write(path, passage, crs, layer, shown, {"GEOMETRY_TYPE": geometry_type})]
+    fitting = fit_geodatabase(spool)
+    passage = Passage(fitting.schema, fitting.fit(spool.batches()))
+    readers = "ARCGIS_PRO_3_2_OR_LATER" if recent_columns(fitting.schema) else "ALL"
+    options = {"GEOMETRY_TYPE": geometry_type, "TARGET_ARCGIS_VERSION": readers}
+    return [*fitting.notes, *_write(path, passage, crs, layer, shown, options)]
 
 
 def _write_flatgeobuf(path: Path, spool: Spool, crs: str, layer: str, shown: Path) -> list[str]:
