@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from qa.base_maps import BaseMaps, Geometries
 from qa.matching import Matches
 from transforms.contract import Points
+from transforms.nodes import each_between
 
 Integers = NDArray[np.int64]
 Numbers = NDArray[np.float64]
+
+RUN_SEGMENTS = 16
+"""Neighbouring segments that the search tree holds as one: a tree of single ones takes 3 GiB of a million features."""
 
 SAME, CHANGED, GONE = 0, 1, 2
 """What became of a feature of the old map: it is on the new one as it was, otherwise, or not at all."""
@@ -39,8 +43,8 @@ class OldLines:
         ``(features,)`` ``SAME``, ``CHANGED`` or ``GONE``.
     is_area
         ``(features,)`` whether the feature is an area: a building.
-    tree
-        The segments in a search tree.
+    runs
+        Runs of neighbouring segments in a search tree.
     """
 
     start: Points
@@ -50,7 +54,7 @@ class OldLines:
     owner: Integers
     state: Integers
     is_area: NDArray[np.bool_]
-    tree: shapely.STRtree
+    runs: _Runs
 
     @classmethod
     def of(cls, base: BaseMaps) -> OldLines:
@@ -63,10 +67,9 @@ class OldLines:
         first = first[(drawn.place[first] != drawn.place[first + 1]).any(axis=1)]
         ends = (drawn.place[first], drawn.place[first + 1])
         images = (image[first], image[first + 1])
-        owner = drawn.owner[first]
-        del drawn, image, first  # of a million features these are large, and so is the tree that follows
-        tree = shapely.STRtree(shapely.linestrings(np.stack(ends, axis=1)))
-        return cls(*ends, *images, owner, state, shapely.get_dimensions(before) == 2, tree)
+        owner, line = drawn.owner[first], drawn.line[first]
+        del drawn, image, first  # of a million features these are large
+        return cls(*ends, *images, owner, state, shapely.get_dimensions(before) == 2, _Runs.of(*ends, line))
 
     def __len__(self) -> int:
         return len(self.start)
@@ -80,8 +83,10 @@ class OldLines:
         """Every pair of a point ``(n, 2)`` and a segment no further away: their rows, ``(k,)`` each."""
         if not len(points) or not len(self):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        point, segment = self.tree.query(shapely.points(points), predicate="dwithin", distance=distance_m)
-        return point.astype(np.int64), segment.astype(np.int64)
+        point, segment = self.runs.within(points, distance_m)
+        away = points[point] - self.foot(points[point], segment)[0]
+        near = np.hypot(away[:, 0], away[:, 1]) <= distance_m
+        return point[near], segment[near]
 
     def foot(self, points: Points, segment: Integers) -> tuple[Points, Numbers]:
         """The place ``(k, 2)`` on each segment that is nearest to its point, and how far along it lies."""
@@ -100,6 +105,35 @@ def states(base: BaseMaps) -> Integers:
     state = np.full(len(base.before.geometries), GONE, dtype=np.int64)
     state[base.matches.old] = np.where(base.matches.is_altered, CHANGED, SAME)
     return state
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of neighbouring segments of a line: ``first`` ``(r + 1,)`` is where each begins among all segments."""
+
+    first: Integers
+    tree: shapely.STRtree
+
+    @classmethod
+    def of(cls, start: Points, end: Points, line: Integers) -> _Runs:
+        """The segments from ``start`` to ``end``, in runs of ``RUN_SEGMENTS`` at most; ``line`` ``(m,)`` as drawn."""
+        broken = np.ones(len(line), dtype=bool)
+        broken[1:] = (line[1:] != line[:-1]) | (start[1:] != end[:-1]).any(axis=1)
+        of_stretch = np.flatnonzero(broken)
+        place = np.arange(len(line)) - np.repeat(of_stretch, np.diff(np.append(of_stretch, len(line))))
+        first = np.flatnonzero(place % RUN_SEGMENTS == 0)
+        after = np.append(first[1:], len(line))
+        segment = each_between(first, after - 1)
+        order = np.argsort(np.concatenate([segment[0], np.arange(len(first))]), kind="stable")
+        vertices = np.concatenate([start, end[after - 1]])[order]
+        run = np.concatenate([segment[0], np.arange(len(first))])[order]
+        return cls(np.append(first, len(line)), shapely.STRtree(shapely.linestrings(vertices, indices=run)))
+
+    def within(self, points: Points, distance_m: float) -> tuple[Integers, Integers]:
+        """Pairs of a point and a segment of a run no further away: no near pair is missing, far ones are among them."""
+        point, run = self.tree.query(shapely.points(points), predicate="dwithin", distance=distance_m)
+        pair, segment = each_between(self.first[run], self.first[run + 1] - 1)
+        return point[pair].astype(np.int64), segment
 
 
 @dataclass(frozen=True)
