@@ -14,10 +14,12 @@ from pipeline.pages.dashboard import (
     layers_chart,
     methods_chart,
     reliability_chart,
+    risk_chart,
     uncertainty_map,
 )
 from pipeline.pages.outcome import STATUSES, Counts
 from qa.accuracy import Score
+from qa.risk import measured_curve
 from transforms.contract import Control
 from transforms.similarity import Similarity
 
@@ -44,6 +46,7 @@ def test_every_picture_is_as_wide_as_its_place(field):
         uncertainty_map(field, EXTENT, [], 1.0),
         methods_chart([Score("identity", 2.7, 2.5, 1.0, 0.9, 99), Score("affine", 0.2, 0.2, 1, 0.9, 99)], "affine"),
         reliability_chart([(0.5, 0.52), (0.95, 0.94)], {"overall": 0.95, "edge": float("nan")}),
+        risk_chart(np.array([0.0, 0.02, np.nan]), np.array([False, True, True]), measured_curve(), 0.0134),
         layers_chart({"parks": Counts(1, 2, 3, 4), "trees": Counts()}),
         days_chart({"2026-11-23": 4, "2026-11-25": 9}),
     ]

@@ -143,6 +143,7 @@ def of_quality(migration: Migration, layer: str, summary: QualitySummary) -> Met
     automatic = max(summary.accepted + summary.left, 1)
     return {
         "map": _shown(migration, f"{layer}.verdicts", pictures.draw_verdicts(migration, layer)),
+        "risk": _shown(migration, f"{layer}.risk", pictures.draw_risk(migration, layer)),
         "reasons": _reason_table(summary.reasons),
         "accepted": summary.accepted,
         "left": summary.left,

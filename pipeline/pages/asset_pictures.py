@@ -28,6 +28,7 @@ from pipeline.pages.dashboard import (
     layers_chart,
     methods_chart,
     reliability_chart,
+    risk_chart,
     shift_field_map,
     uncertainty_map,
 )
@@ -39,6 +40,7 @@ from pipeline.pages.outlines import drawn_rows, read_outlines
 from pipeline.pages.pictures import Picture
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
+from qa.risk import measured_curve
 from transforms.contract import Points
 
 _DRAWN = 6_000
@@ -94,6 +96,16 @@ def draw_regimes(migration: Migration, layer: str) -> Picture | None:
 def draw_verdicts(migration: Migration, layer: str) -> Picture | None:
     """What was accepted, left, and given to officers."""
     return _by_column(migration, layer, migration.proposed(layer), migration.quality(layer), "verdict", VERDICT_LOOKS)
+
+
+def draw_risk(migration: Migration, layer: str) -> Picture | None:
+    """What the chances of being wrong are worth, and what they are in this layer."""
+    table = pq.read_table(migration.quality(layer), columns=["wrong_chance_ratio", "verdict"])
+    if not len(table):
+        return None
+    in_review = np.array(table["verdict"].to_pylist(), dtype=np.str_) == "review"
+    limit = limits_in_force(migration.settings.limits).wrong_chance_ratio
+    return risk_chart(table["wrong_chance_ratio"].to_numpy(), in_review, measured_curve(), limit)
 
 
 def draw_outcome(migration: Migration, layer: str) -> Picture | None:

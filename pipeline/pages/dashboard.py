@@ -22,12 +22,14 @@ from pipeline.pages.maps import ControlPlaces, Shifts, draw_arrows, draw_shapes
 from pipeline.pages.outcome import STATUSES, Counts
 from pipeline.pages.pictures import AFTER, BREAK, COLOURS, INK, PALE, Picture
 from qa.accuracy import Score
+from qa.risk import Bin
 from transforms.contract import Points, ShiftField
 
 WIDTH_IN = 4.1
 """394 pixels in a browser: a value's cell on an asset page at a window of 1440 is a little over 400 wide."""
 
 _CELLS_ACROSS = 140
+_LEAST_CHANCE = 1e-5
 _DAYS_SHOWN = 60
 _LINE_IN = 0.17
 
@@ -165,6 +167,57 @@ def reliability_chart(pairs: Sequence[tuple[float, float]], within_95: Mapping[s
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(length=0)
         return as_drawn(figure)
+
+
+def risk_chart(
+    chance: NDArray[np.float64], in_review: NDArray[np.bool_], curve: Sequence[Bin], limit_ratio: float
+) -> Picture:
+    """What the predicted chance of being wrong was worth where the truth is known, and what it is in this layer.
+
+    Parameters
+    ----------
+    chance, in_review
+        ``(n,)`` of the layer's features: the chance, and whether an officer looks at them.
+    curve
+        The calibration measured against truth.
+    limit_ratio
+        The chance from which an officer looks.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 3.1), dpi=100)
+        above, below = (figure.add_axes((0.18, foot, 0.78, 0.34)) for foot in (0.6, 0.19))
+        _draw_curve(above, curve)
+        bins = np.geomspace(_LEAST_CHANCE, 1.0, 25)
+        shown = np.clip(np.nan_to_num(chance, nan=1.0), _LEAST_CHANCE, 1.0)
+        parts = [shown[~in_review], shown[in_review]]
+        below.hist(parts, bins=bins.tolist(), stacked=True, color=[COLOURS["moved"], COLOURS["open"]], linewidth=0)
+        below.set(yscale="symlog", ylabel="features", xlabel="predicted chance of being wrong")
+        for axes in (above, below):
+            axes.set(xscale="log", xlim=(_LEAST_CHANCE, 1.0))
+            axes.xaxis.set_major_formatter(_in_percent)
+            axes.axvline(limit_ratio, color=INK, linewidth=0.9, linestyle=":")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.tick_params(which="both", length=0)
+        above.tick_params(labelbottom=False)
+        words = f"limit {limit_ratio:.1%}"
+        above.annotate(words, (limit_ratio, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
+        _legend(figure, [_mark("settled", COLOURS["moved"], "s"), _mark("with an officer", COLOURS["open"], "s")])
+        return as_drawn(figure)
+
+
+def _draw_curve(axes: Axes, curve: Sequence[Bin]) -> None:
+    """Observed against predicted; where none was wrong, open and on the foot."""
+    predicted, observed = (np.array([getattr(one, name) for one in curve]) for name in ("predicted", "observed"))
+    some = observed > 0
+    axes.plot([_LEAST_CHANCE, 1], [_LEAST_CHANCE, 1], color=PALE, linewidth=1.2)
+    axes.plot(predicted[some], observed[some], "o", color=AFTER, markersize=4)
+    axes.plot(predicted[~some], np.full((~some).sum(), _LEAST_CHANCE), "o", mfc="white", mec=AFTER, markersize=4)
+    axes.set(yscale="log", ylim=(0.7 * _LEAST_CHANCE, 1.4), ylabel="found wrong\n(open: none)")
+    axes.yaxis.set_major_formatter(_in_percent)
+
+
+def _in_percent(ratio: float, _: object = None) -> str:
+    return f"{100 * ratio:g} %"
 
 
 def layers_chart(counts: Mapping[str, Counts]) -> Picture:
