@@ -46,6 +46,10 @@ WILD_SPREADS = 10.0
 BENDING_M = 0.1
 """What a quadratic surface leaves undescribed of a smooth shift [m]: control truer than this shows no jump by it."""
 
+LEAST_JUMP_M = 0.3
+"""A smaller jump is no break: smoothed over it leaves 0.15 m on either side, and a line through land that is one costs
+more: what lies across it is for a person."""
+
 SPOTS = 8
 """Places along a border at which joining is weighed."""
 
@@ -171,6 +175,8 @@ def _meeting_gains(regions: RegionControl) -> tuple[Ints, Floats, Floats]:
     spots = _spread_out(middle, pair.ravel())
     met = pair.ravel()[spots]
     gain = smoothness.joining_gain(regions, middle[spots], *pairs[met].T)
+    (left, _), (right, _) = (regions.predict(middle[spots], side) for side in pairs[met].T)
+    gain = np.where(np.hypot(*(left - right).T) < LEAST_JUMP_M, np.maximum(gain, 1.0), gain)
     return pairs, _summed(gain, met, len(pairs)), _summed(np.ones(len(met)), met, len(pairs))
 
 
