@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import resource
 import subprocess
 import sys
@@ -308,6 +309,7 @@ def _whole_job(folder: Path) -> int:
     from pipeline.orchestration.headless import run_migration
     from pipeline.storage import Migration
 
+    os.environ["DAGSTER_HOME"] = str(folder)  # the history of the user's own runs is no place for these
     run_migration(folder, [], progress=False)
     return len(read_base_maps(Migration.open(folder)).before.geometries)
 
