@@ -13,6 +13,7 @@ from transforms.densify import find_insertions
 from transforms.distinct import distinct_rows
 from transforms.nodes import PlaceIndex
 from transforms.rigid import Moments
+from transforms.table import Table
 
 coordinates = st.floats(-3000.0, 3000.0, allow_nan=False).map(lambda value: round(value, 3))
 places = st.tuples(coordinates, coordinates)
@@ -60,6 +61,41 @@ def test_an_edge_gets_the_same_vertices_from_either_end_to_the_last_bit(start, e
 def test_straight_stays_straight_where_the_field_allows():
     starts, ends = np.array([[0.0, 0.0]]), np.array([[5000.0, 1000.0]])
     assert len(inserted(TurningField(), starts, ends)) == 0
+
+
+def rough_table(seed, strain, spacing_m=40.0):
+    rng = np.random.default_rng(seed)
+    shift = rng.normal(0.0, strain * spacing_m, (2, 30, 30))
+    return Table(np.zeros(2), spacing_m, shift, np.zeros((30, 30)), 0.0)
+
+
+def bow_m(table, start, along_m):
+    """Farthest that the image of a segment strays from its chord at equal shares."""
+    share = np.linspace(0.0, 1.0, 41)[:, None]
+    shift = table.shift_at(start + share * along_m)
+    return np.hypot(*(shift - shift[0] - share * (shift[-1] - shift[0])).T).max()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    strain=st.sampled_from([1e-5, 1e-3, 1e-2]),
+    start=st.tuples(st.floats(100.0, 1000.0), st.floats(100.0, 1000.0)),
+    angle=st.floats(0.0, 6.28),
+)
+def test_a_table_bends_no_segment_that_it_calls_straight(seed, strain, start, angle):
+    table = rough_table(seed, strain)
+    along_m = table.straight_length_m(0.05) * np.array([np.cos(angle), np.sin(angle)])
+    assert bow_m(table, np.array(start), along_m) <= 0.05 + 1e-9
+
+
+def test_a_table_calls_straight_what_a_kink_just_leaves_so():
+    shift = np.zeros((2, 30, 30))
+    shift[1] = 0.005 * np.abs(np.arange(30) * 40.0 - 600.0)  # a fold along easting 600
+    table = Table(np.zeros(2), 40.0, shift, np.zeros((30, 30)), 0.0)
+    length_m = table.straight_length_m(0.05)
+    assert length_m == pytest.approx(20.0)
+    assert bow_m(table, np.array([600.0 - length_m / 2, 500.0]), np.array([length_m, 0.0])) == pytest.approx(0.05)
 
 
 def test_a_break_costs_two_vertices_not_all_that_were_looked_at():

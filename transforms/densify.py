@@ -13,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .contract import Points
-from .one_piece import OnePiece
+from .one_piece import OnePiece, assumed_straight_m
 
 SPACING_M = 25.0
 """How far apart a long segment is looked at first [m]: less than the 40 m between control points at their densest."""
-
-LARGEST_STRAIN = 0.01
-"""No sound field stretches more (2 % of area); so a segment up to 2 * tolerance / 0.01 long needs no look."""
 
 MOST_FIRST_LOOKS = 4096
 """No map has an edge over 100 km; a wild coordinate must not fill the memory."""
@@ -115,7 +112,7 @@ def find_insertions(
     array([0.5])
     """
     beside = runs_beside_break(image, starts, ends)
-    rows = np.flatnonzero(beside | may_bend(ends - starts, end_images - start_images, tolerance_m))
+    rows = np.flatnonzero(beside | is_long(image, ends - starts, tolerance_m))
     bends = _bends(image, starts[rows], ends[rows], start_images[rows], end_images[rows], tolerance_m)
     rows = rows[beside[rows] | bends]
     turned = _is_turned(starts[rows], ends[rows])
@@ -130,18 +127,20 @@ def find_insertions(
     return Insertions(rows[kept.segment[order]], fraction[order], kept.before[order], kept.after[order])
 
 
-def may_bend(chords: Points, moved_chords: Points, tolerance_m: float) -> NDArray[np.bool_]:
-    """Whether a segment is so long, or so changed, that ``find_insertions`` must ask the field between its ends.
+def is_long(image: Image, chords: Points, tolerance_m: float) -> NDArray[np.bool_]:
+    """Whether a segment is so long that ``find_insertions`` must ask the field between its ends, ``(n,)``.
 
     Parameters
     ----------
-    chords, moved_chords
-        ``(n, 2)`` from end to end of the segments before and after, metres.
+    image
+        As for ``find_insertions``.
+    chords
+        ``(n, 2)`` from end to end of the segments, metres.
     tolerance_m
         As for ``find_insertions``.
     """
-    long = _square(chords) > (2 * tolerance_m / LARGEST_STRAIN) ** 2
-    return long | (_square(moved_chords - chords) > (0.5 * tolerance_m) ** 2)
+    straight_m = getattr(image, "straight_length_m", assumed_straight_m)(tolerance_m)
+    return np.asarray(_square(chords) > straight_m**2)
 
 
 def runs_beside_break(image: Image, starts: Points, ends: Points) -> NDArray[np.bool_]:

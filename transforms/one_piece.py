@@ -21,6 +21,10 @@ CIRCULAR_95 = 1.73
 """95 % radius of a circular normal error over its radial standard error: sqrt(-ln 0.05)."""
 
 
+LARGEST_STRAIN = 0.01
+"""No sound field stretches more (2 % of area)."""
+
+
 class OnePiece(ABC):
     """A shift field without breaks: one smooth (or one triangulated) piece, numbered 0."""
 
@@ -68,12 +72,21 @@ class OnePiece(ABC):
         """Distance ``(n,)`` in metres to the nearest control point used."""
         return self.support.distance_m(as_points(points))
 
+    def straight_length_m(self, tolerance_m: float) -> float:
+        """Length of a segment [m] up to which its image is straight but for ``tolerance_m``."""
+        return assumed_straight_m(tolerance_m)
+
     @property
     def inverse(self) -> Inverse:
         """The field from the new map back to the old one."""
         from .inverse import Inverse
 
         return Inverse(self, self.support.before)
+
+
+def assumed_straight_m(tolerance_m: float) -> float:
+    """The same of a field that only is known to stretch nowhere by more than ``LARGEST_STRAIN``."""
+    return 2.0 * tolerance_m / LARGEST_STRAIN
 
 
 def as_points(points: Points) -> Points:

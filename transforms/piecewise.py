@@ -102,6 +102,10 @@ class Piecewise(Generic[Field]):
             moved[rows] = field(points[rows])
         return moved
 
+    def straight_length_m(self, tolerance_m: float) -> float:
+        """Length of a segment [m], not beside a break, up to which its image is as good as straight."""
+        return min(piece.straight_length_m(tolerance_m) for piece in self.pieces if piece is not None)
+
     def piece(self, points: Points) -> Ints:
         """The piece that each point lies in, ``(n,)``; ``NO_PIECE`` outside what the pieces cover."""
         points = as_points(points)

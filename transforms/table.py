@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from .bilinear import Cells
@@ -105,6 +107,24 @@ class Table:
     def covers(self, points: Points) -> NDArray[np.bool_]:
         """Which points lie in cells known at all four corners, ``(n,)``."""
         return np.isfinite(self.error_at(points))
+
+    def straight_length_m(self, tolerance_m: float) -> float:
+        """Length of a segment up to which its image stays within ``tolerance_m`` of the chord of its ends' images.
+
+        So short a segment lies in two by two cells; its image strays by no more than a quarter of the segment's length
+        times what the strain differs by among them.
+        """
+        return min(self.spacing_m, 4.0 * tolerance_m / max(self._strain_difference, 1e-12))
+
+    @cached_property
+    def _strain_difference(self) -> float:
+        """The most that the change of shift per metre differs by within two by two cells, over all of them."""
+        square = np.zeros(1)
+        for axis, window in ((1, (2, 3)), (2, (3, 2))):
+            strain = sliding_window_view(np.diff(self.shift, axis=axis) / self.spacing_m, window, axis=(1, 2))
+            range_m = np.fmax.reduce(strain, axis=(3, 4)) - np.fmin.reduce(strain, axis=(3, 4))
+            square = square + (range_m**2).sum(axis=0)
+        return float(np.sqrt(np.fmax.reduce(square, axis=None, initial=0.0)))
 
     def refined(self, most_spacing_m: float) -> Table:
         """The same surface on nodes at most ``most_spacing_m`` apart, as far as the number of nodes is bounded."""

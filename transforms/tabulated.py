@@ -70,6 +70,10 @@ class Tabulated(OnePiece):
         """Radial standard error ``(n,)`` in metres; NaN outside the table."""
         return self.table.error_at(points)
 
+    def straight_length_m(self, tolerance_m: float) -> float:
+        """Length of a segment [m] up to which its image is as good as straight."""
+        return self.table.straight_length_m(tolerance_m)
+
     def restated(self, factor_at: Callable[[Points], NDArray[np.float64]], noise_factor: float, voids: Voids) -> Self:
         """The same field with calibrated standard errors, which own up to the whole shift within voids.
 

@@ -23,7 +23,7 @@ from pipeline.geometry.wkb_batch import Vertices, WkbBatch
 from transforms.arcs import chords, stays_arc
 from transforms.complex_places import is_finite
 from transforms.contract import Points, ShiftField
-from transforms.densify import find_insertions, may_bend, runs_beside_break
+from transforms.densify import find_insertions, is_long, runs_beside_break
 from transforms.distinct import distinct_rows
 from transforms.one_piece import OnePiece
 
@@ -300,8 +300,8 @@ class _Move:
         plain = batch.is_segment & movable[batch.feature]
         plain[hanging.base] = False
         place, image = batch.place, self.image
-        # Most segments are settled by subtraction alone, which is cheaper than to take them out first.
-        plain[:-1] &= may_bend(np.diff(place, axis=0), np.diff(image, axis=0), self._tolerance) | runs_beside_break(
+        # Most segments are settled by their length alone, which is cheaper than to take them out first.
+        plain[:-1] &= is_long(self.shift_field, np.diff(place, axis=0), self._tolerance) | runs_beside_break(
             self.shift_field, place[:-1], place[1:]
         )
         start = np.flatnonzero(plain)
