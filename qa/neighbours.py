@@ -21,6 +21,9 @@ RAYLEIGH_MEDIAN = 1.1774
 
 SLOPE_PULL = 0.02
 
+LEANING = 0.5
+"""A net leans as a whole where one plane leaves less than this of the spread of its shift."""
+
 BATCH = 50_000
 """Rows solved at once, so that memory stays flat at borough size."""
 
@@ -110,6 +113,23 @@ def weighted_solve(design: Floats, target: Floats, weight: Floats, slope_pull: f
     normal[:, [0, 1, 2], [0, 1, 2]] += 1e-9 * np.minimum(total, 1.0) + 1e-18
     inverse = np.asarray(np.linalg.inv(normal), dtype=np.float64)
     return inverse, inverse @ (np.swapaxes(weighted, 1, 2) @ target)
+
+
+def levelled(points: Points, shift: Points, weight: Floats, rounds: int = 10) -> Points:
+    """``shift`` ``(n, 2)`` less one robust plane through all of it, where that is most of the shift; else as it is.
+
+    A net laid out in another projection leans by tens of metres from end to end, and planes drawn to level miss it.
+    """
+    middle = points.mean(axis=0)
+    design = np.column_stack([np.ones(len(points)), (points - middle) / max(float(np.abs(points - middle).max()), 1.0)])
+    heard = weight
+    for _ in range(rounds):
+        root = np.sqrt(heard)[:, None]
+        rest = shift - design @ np.linalg.lstsq(root * design, root * shift, rcond=None)[0]
+        miss = np.hypot(*rest.T)
+        heard = weight / (1.0 + (miss / max(2.0 * float(np.median(miss)), 1e-3)) ** 2) ** 2
+    spread = np.median(np.hypot(*(shift - np.median(shift, axis=0)).T))
+    return np.asarray(rest) if np.median(miss) < LEANING * spread else shift
 
 
 def nearest_others(points: Points, count: int) -> Ints:

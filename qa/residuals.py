@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qa.control_faults import place_number
 from qa.kindred import kindred
-from qa.neighbours import RAYLEIGH_MEDIAN, local_planes, local_scale, nearest_others, usual_scale
+from qa.neighbours import RAYLEIGH_MEDIAN, levelled, local_planes, local_scale, nearest_others, usual_scale
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points
+from transforms.covariance import Covariance, estimate_covariance
+from transforms.posterior import Posterior
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
@@ -34,6 +36,14 @@ OUTLIER = 4.0
 
 DOUBT = 2.5
 """Standardised residual from which a point's own kind is asked as well."""
+
+SAMPLE = 200
+CLEARLY_BETTER = 0.8
+"""Only a net whose bends planes miss is judged by a smooth surface as well: where noise hides them it knows no more."""
+
+BLOCKS, BLOCK = 4, 200
+CLEARINGS = 3
+"""Rounds in which outliers that a smooth surface explains come to speak for those beside them."""
 
 LEAST_KINDRED = 3.0
 """Fewer neighbours than this that move alike are a cluster, not a piece of land."""
@@ -80,6 +90,7 @@ def leave_one_out(control: Control, trusted: Mask, breaks: Breaks, rounds: int =
     if len(finite) <= LEAST_NEIGHBOURS:
         return result
     kept, weight = control.take(finite), trusted[finite].astype(float)
+    kept = replace(kept, after=kept.before + levelled(kept.before, kept.shift, weight))
     own = breaks.piece(kept.before)
     nearest = nearest_others(kept.before, CANDIDATES)
     inner = _iterated(kept, weight, own, nearest, rounds)
@@ -105,7 +116,8 @@ def _iterated(control: Control, weight: Floats, own: Ints, nearest: Ints, rounds
     edge = np.flatnonzero((across != own) & (standardised > DOUBT))
     beyond, leverage = _against(control, weight, edge, _of_piece(speaking[edge], own, across[edge]))
     first = _kinder(Residuals(residual, standardised), edge, beyond, noise_m[edge] * np.sqrt(1.0 + leverage))
-    return _second_opinion(control, first, noise_m, speaking)
+    second = _second_opinion(control, first, noise_m, speaking)
+    return _third_opinion(control, second, noise_m, speaking, own)
 
 
 def _piece_beside(own: Ints, nearest: Ints) -> Ints:
@@ -136,6 +148,60 @@ def _second_opinion(control: Control, first: Residuals, noise_m: Floats, speakin
     spread_m = noise_m[doubted] * np.sqrt(1.0 + second.leverage)
     held = second.support >= LEAST_KINDRED
     return _kinder(first, doubted[held], second.residual[held], spread_m[held])
+
+
+def _third_opinion(control: Control, second: Residuals, noise_m: Floats, speaking: Ints, own: Ints) -> Residuals:
+    """The residuals of outliers against a surface that bends, where that predicts control better than planes do.
+
+    Whoever it clears speaks for the others from then on.
+    """
+    third = second
+    agrees = second.standardised <= OUTLIER
+    doubted, sound = np.flatnonzero(second.standardised > OUTLIER), np.flatnonzero(agrees)
+    if not len(doubted) or len(sound) <= NEIGHBOURS:
+        return second
+    covariance = _covariance(control, np.flatnonzero(np.isfinite(second.standardised)), own)
+    asked = np.random.default_rng(0).choice(sound, min(len(sound), SAMPLE), replace=False)
+    bent, _ = _against_smooth(control, asked, _near_and_sound(speaking, own, agrees, asked), covariance)
+    if not np.nanmedian(np.hypot(*bent.T)) < CLEARLY_BETTER * np.median(second.length_m[asked]):
+        return second
+    for _ in range(CLEARINGS):
+        near = _near_and_sound(speaking, own, third.standardised <= OUTLIER, doubted)
+        residual, error_m = _against_smooth(control, doubted, near, covariance)
+        third = _kinder(third, doubted, residual, np.hypot(noise_m[doubted], error_m))
+        doubted = doubted[third.standardised[doubted] > OUTLIER]
+    return third
+
+
+def _covariance(control: Control, known: Ints, own: Ints) -> Covariance:
+    """How the shift bends, from the control about a few places, each in one piece; outliers too, for they may be it."""
+    middles = np.random.default_rng(0).choice(known, min(len(known), BLOCKS), replace=False)
+    blocks = []
+    for middle in middles:
+        piece = known[own[known] == own[middle]]
+        distance = np.hypot(*(control.before[piece] - control.before[middle]).T)
+        blocks.append(control.take(piece[np.argsort(distance, kind="stable")[:BLOCK]]))
+    return estimate_covariance(blocks)
+
+
+def _near_and_sound(speaking: Ints, own: Ints, agrees: Mask, asked: Ints) -> Ints:
+    """The rows that speak about the ``asked`` ones, lie in the same piece and agree with their neighbours; else -1."""
+    near = speaking[asked]
+    return np.where((near >= 0) & (own[near] == own[asked, None]) & agrees[near], near, -1)
+
+
+def _against_smooth(control: Control, asked: Ints, rows: Ints, covariance: Covariance) -> tuple[Points, Floats]:
+    """Residuals ``(m, 2)`` [m] against the smooth surface through the neighbours, and its error per axis ``(m,)`` [m].
+
+    NaN where fewer than ``NEIGHBOURS`` speak.
+    """
+    residual, error_m = np.full((len(asked), 2), np.nan), np.full(len(asked), np.nan)
+    for i, row in enumerate(asked):
+        near = rows[i][rows[i] >= 0]
+        if len(near) >= NEIGHBOURS:
+            shift, error = Posterior.given(control.take(near), covariance).at(control.before[[row]])
+            residual[i], error_m[i] = control.shift[row] - shift[0], error[0] / np.sqrt(2.0)
+    return residual, error_m
 
 
 def _against(control: Control, weight: Floats, asked: Ints, rows: Ints) -> tuple[Points, Floats]:

@@ -107,6 +107,21 @@ def test_large_control_is_fitted_in_neighbourhoods(inside):
     assert np.sqrt(np.mean((whole - tiled) ** 2)) < 0.02
 
 
+def test_the_means_of_cells_lose_nothing_where_the_shift_bends():
+    """Means over cells that are too wide flatten the bends: the error of the field is then not what it says."""
+    rng = np.random.default_rng(8)
+    before = rng.uniform(0.0, 12_000.0, (4000, 2))
+
+    def truth(places):
+        return 1.2 * np.sin(places / 2500.0)
+
+    field = Kriging.fit(Control(before, before + truth(before) + rng.normal(0.0, 0.2, before.shape)))
+    places = rng.uniform(1000.0, 11_000.0, (2000, 2))
+    shift, error_m = field.at(places)
+    ratio = np.sqrt(np.mean(((shift - truth(places)) ** 2).sum(axis=1) / error_m**2))
+    assert 0.7 < ratio < 1.2
+
+
 def test_file_keeps_every_bit(fitted, inside, tmp_path):
     """Written and read back, the field moves every place to the same bit and tells the same story."""
     path = tmp_path / "shift.field"

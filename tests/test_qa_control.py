@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,42 @@ def test_single_gross_errors_are_found(size_m: float, recall: float, precision: 
     found = judge_control(Control(control.before, after), file=file).verdict != "used"
     assert found[bad].mean() >= recall
     assert found[bad].sum() / found.sum() >= precision
+
+
+def bending(size_m: float, seed: int = 5) -> tuple[Control, np.ndarray]:
+    """A national net in another projection, true to centimetres: it leans by 100 m and bends by metres over 50 km."""
+    rng = np.random.default_rng(seed)
+    before = 45_000.0 * np.stack(np.meshgrid(np.arange(24.0), np.arange(24.0)), axis=-1).reshape(-1, 2)
+    before += rng.uniform(-12_000.0, 12_000.0, before.shape)
+    lean = before @ np.array([[1e-4, 3e-5], [-2e-5, 8e-5]])
+    shift = lean + 1.5 * np.sin(before[:, ::-1] / 1e5) + rng.normal(0.0, 0.02, before.shape)
+    bad = rng.choice(len(before), 12, replace=False) if size_m else np.empty(0, int)
+    angle = rng.uniform(0.0, 2 * np.pi, len(bad))
+    shift[bad] += size_m * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return Control(before, before + shift), bad
+
+
+def test_a_true_net_that_leans_and_bends_is_used() -> None:
+    """Where planes miss the bends of exact control a smooth surface is asked, and nothing good is lost."""
+    control, _ = bending(0.0)
+    result = judge_control(control, file=np.zeros(len(control), int), length_warn_m=1e4, length_reject_m=1e4)
+    assert (result.verdict != "used").sum() <= 1
+
+
+def test_errors_in_a_net_that_bends_are_found_all_the_same() -> None:
+    control, bad = bending(2.0)
+    result = judge_control(control, file=np.zeros(len(control), int), length_warn_m=1e4, length_reject_m=1e4)
+    found = result.verdict != "used"
+    assert found[bad].mean() >= 0.9
+    assert found.sum() <= len(bad) + 6
+
+
+def test_no_point_of_the_finnish_net_is_refused(shared_data) -> None:
+    path = shared_data / "control" / "fi_nls_ykj_etrs35fin.json"
+    places = np.array(json.loads(path.read_text())["vertices"])
+    file = np.zeros(len(places), int)
+    result = judged(places[:, :2], places[:, 2:], file, length_warn_m=1e7, length_reject_m=1e7)
+    assert (result.verdict == "used").all()
 
 
 def test_a_swapped_tile_is_rejected_whole_and_alone() -> None:

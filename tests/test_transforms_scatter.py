@@ -35,3 +35,10 @@ def test_the_scatter_of_buildings_is_seen_past_their_own_corners() -> None:
 def test_where_nothing_scatters_nothing_is_added() -> None:
     """Of noise that the covariance foresees (0.01 m²) less than a tenth is taken for scatter of the land, by chance."""
     assert np.mean(excess(village(0.0))) < 0.1 * 0.01
+
+
+def test_a_net_that_leans_does_not_scatter() -> None:
+    """Another projection leans by metres over a village; that is the trend's, and none of the land's own."""
+    control = village(0.0)
+    leaning = Control(control.before, control.after + control.before @ np.array([[0.01, 0.002], [-0.002, 0.01]]))
+    np.testing.assert_allclose(excess(leaning), excess(control), atol=1e-6)

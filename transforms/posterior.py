@@ -32,8 +32,13 @@ TILE_SPACINGS = 6.0
 
 ROWS_AT_ONCE = 4096
 
-CELL_LENGTHS = 0.1
-"""Side of an averaging cell in correlation lengths: within it the shift is as good as linear."""
+CELL_LENGTHS = np.geomspace(0.1, 0.001, 21)
+"""Sides of averaging cells tried, in correlation lengths."""
+
+CELL_ERROR_RATIO = 0.1
+"""Largest variance by which the mean of a cell may miss the shift at its middle, over that of its control's noise."""
+
+_PLACES_IN_CELL = 6
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Posterior:
         """The posterior given ``control``; large control is averaged in cells first."""
         noise = np.maximum(covariance.noise(control.code), LEAST_NOISE_RATIO)
         whole = cls(control.before, control.shift, noise, covariance)
-        return whole if len(control) <= MOST_WHOLE else whole._averaged(CELL_LENGTHS * covariance.length_m)
+        return whole if len(control) <= MOST_WHOLE else whole._averaged(whole._cell_m())
 
     def at(self, points: Points) -> tuple[Points, NDArray[np.float64]]:
         """Shift ``(n, 2)`` [m] and radial standard error ``(n,)`` [m] of the field (without noise)."""
@@ -93,6 +98,14 @@ class Posterior:
             near = self._neighbourhood(self._tree.query(centre, NEIGHBOURS)[1])
             yield from ((rows, near) for rows in _portions(tile))
 
+    def _cell_m(self) -> float:
+        """Side of the largest cells [m] whose means stand for the shift at their middles as well as noise lets them."""
+        sides = CELL_LENGTHS * self.covariance.length_m
+        control_in_cell = np.maximum((sides / mean_spacing_m(self.before)) ** 2, 1.0)
+        noise_of_mean = np.median(self.noise_ratio) / control_in_cell
+        fine_enough = [_error_of_mean(self.covariance, side_m) for side_m in sides] <= CELL_ERROR_RATIO * noise_of_mean
+        return float(sides[np.argmax(fine_enough)] if fine_enough.any() else sides[-1])
+
     def _averaged(self, side_m: float) -> Posterior:
         """The posterior from the means of control within cells, each weighted by its precision."""
         column_row = np.floor((self.before - self.before.min(axis=0)) / side_m).astype(np.int64)
@@ -101,6 +114,14 @@ class Posterior:
         total = np.asarray(np.bincount(cell, weight), dtype=float)
         before, shift = (_weighted_means(values, weight, cell, total) for values in (self.before, self.shift))
         return Posterior(before, shift, 1.0 / total, self.covariance)
+
+
+def _error_of_mean(covariance: Covariance, side_m: float) -> float:
+    """Variance of the mean shift of a square cell about the shift at its middle, over the covariance's."""
+    along = side_m * ((np.arange(_PLACES_IN_CELL) + 0.5) / _PLACES_IN_CELL - 0.5)
+    places = np.stack(np.meshgrid(along, along), axis=2).reshape(-1, 2)
+    from_middle = covariance.correlation(places, np.zeros((1, 2)))
+    return float(1.0 + covariance.correlation(places, places).mean() - 2.0 * from_middle.mean())
 
 
 def _portions(rows: NDArray[np.int_]) -> list[NDArray[np.int_]]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from .contract import Control, Points
-from .covariance import Covariance, matern
+from .covariance import Covariance, matern, trend_design
 from .support import query_threads
+from .trend import Frame
 
 NEIGHBOURS = 32
 COMPARED = slice(8, 11)
@@ -84,7 +85,9 @@ def _about_the_field(residual: Points, error_m: Floats, noise_m: float, near: ND
 def _among_neighbours(control: Control, covariance: Covariance, apart_m: Floats, near: NDArray[np.int_]) -> Floats:
     """Excess of half the squared differences over the variogram at their distance plus their noise."""
     pair = near[:, COMPARED]
-    half_square = 0.5 * ((control.shift[pair] - control.shift[:, None]) ** 2).sum(axis=2)
+    trend = trend_design(Frame.of(control.before)(control.before))
+    about_trend = control.shift - trend @ np.linalg.lstsq(trend, control.shift, rcond=None)[0]
+    half_square = 0.5 * ((about_trend[pair] - about_trend[:, None]) ** 2).sum(axis=2)
     noise = covariance.noise(control.code)
     unlike = 1.0 - matern(apart_m[:, COMPARED] / covariance.length_m, covariance.smoothness)
     expected = covariance.variance_m2.sum() * (unlike + 0.5 * (noise[pair] + noise[:, None]))
