@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.control_input.break_lines import read_break_lines
 from pipeline.control_input.table import read_control
+from pipeline.control_input.tile_names import tile_extent
 from pipeline.control_input.verdicts import judge_control_table
 from pipeline.field_file import write_field
 from pipeline.fitted import Fitted, control_sha256
@@ -27,6 +28,7 @@ from qa.breaks import find_breaks
 from qa.calibration import AT_RIM, Calibration, Rim, cross_calibrated_m
 from qa.distortion import folds
 from qa.methods import OWN_COVARIANCE, STIFF, SmoothFit, exact_methods, regions, sound, tabulated
+from qa.unmoved_tiles import find_breaks_about, unmoved_tiles
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points, ShiftField
 from transforms.covariance import Covariance, estimate_covariance
@@ -77,9 +79,10 @@ def fit_field(migration: Migration) -> FitSummary:
         If the control cannot support the method asked for.
     """
     table = pq.read_table(migration.control_table)
-    control = _used(table)
+    used = _used(table)
+    control = _control_of(used)
     lines = migration.settings.control.breaks
-    breaks = _given_breaks(migration.source(lines), control.before) if lines else None
+    breaks = _given_breaks(migration.source(lines), control.before) if lines else _found_breaks(used)
     fitted, fold_count = fit_without_folds(control, method=migration.settings.fit.method, breaks=breaks)
     if fold_count:
         migration.field_file.unlink(missing_ok=True)  # so that no later run moves anything with a folded field
@@ -111,7 +114,7 @@ def fit_files(
     refuse_source_as_target(out, [file.path for file in read.files])
     given = _given_breaks(breaks, read.control.before) if breaks else None
     judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m, breaks=given)
-    fitted, _ = fit_without_folds(_used(judged.verdicts), method=method, breaks=judged.breaks)
+    fitted, _ = fit_without_folds(_control_of(_used(judged.verdicts)), method=method, breaks=judged.breaks)
     write_field(out, fitted)
     return fitted.sentence
 
@@ -208,14 +211,25 @@ def summarise(fitted: Fitted, fold_count: int) -> FitSummary:
     )
 
 
-def _used(table: pa.Table) -> Control:
+def _used(table: pa.Table) -> pa.Table:
     counted = pc.invert(pc.match_substring(table["reasons"], "repeated"))  # the first of the same link speaks for all
-    used = table.filter(pc.and_(pc.equal(table["verdict"], "used"), counted))
+    return table.filter(pc.and_(pc.equal(table["verdict"], "used"), counted))
+
+
+def _control_of(used: pa.Table) -> Control:
     columns = ("old_easting", "old_northing", "new_easting", "new_northing")
     places = np.column_stack([used[name].to_numpy().astype(float) for name in columns])
     code = np.array(used["code"].to_pylist(), dtype=np.str_)
     accuracy = used["accuracy_m"].to_numpy().astype(float) if "accuracy_m" in used.column_names else np.empty(0)
     return Control(places[:, :2], places[:, 2:], code, accuracy)
+
+
+def _found_breaks(used: pa.Table) -> Breaks:
+    control = _control_of(used)
+    files = used["file"].combine_chunks().dictionary_encode()
+    extents = np.array([tile_extent(name) or (np.nan,) * 4 for name in files.dictionary.to_pylist()])
+    tiles = extents.reshape(-1, 4)[files.indices.to_numpy()]
+    return find_breaks_about(control, unmoved_tiles(control, tiles))
 
 
 def _given_breaks(layer: Path, places: Points) -> Breaks:

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from qa.breaks import find_breaks
 from qa.control_faults import (
     crosses_another,
     is_in_repeated_file,
@@ -26,6 +25,7 @@ from qa.control_faults import (
 )
 from qa.residuals import Residuals, leave_one_out
 from qa.tails import false_alarm_limit
+from qa.unmoved_tiles import find_breaks_about, unmoved_tiles
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points
 
@@ -116,7 +116,9 @@ def judge_control(
     trusted = ~np.logical_or.reduce(list(found.values()))
     found["repeated"] = trusted & repeats_earlier_row(control)
     if breaks is None:
-        breaks = find_breaks(control.take(trusted))
+        tiles = np.full((len(control), 4), np.nan) if tile_extent is None else tile_extent
+        known = control.take(trusted)
+        breaks = find_breaks_about(known, unmoved_tiles(known, tiles[trusted]))
     residuals = leave_one_out(control, trusted & ~found["repeated"], breaks)
     found |= _disagreements(control, residuals, trusted, length_warn_m, length_reject_m)
     verdict = _verdicts(found, len(control))
