@@ -72,7 +72,7 @@ class Voids:
             return nothing
         if len(centre) == 0:
             return nothing
-        chance = _unmoved_chance(radius_m / _spacing_beside(before, centre))
+        chance = _spread(centre, radius_m, _unmoved_chance(radius_m / _spacing_beside(before, centre)))
         order = np.argsort(chance, kind="stable")[(chance == 0.0).sum() :]
         return cls(centre[order], radius_m[order], chance[order])
 
@@ -120,3 +120,13 @@ def _spacing_beside(before: Points, centre: Points) -> Floats:
 def _unmoved_chance(spacings: Floats) -> Floats:
     rising = (spacings - CROSSED_SPACINGS) / (DOUBTED_SPACINGS - CROSSED_SPACINGS)
     return EVEN_CHANCE * np.clip(rising, 0.0, 1.0)
+
+
+def _spread(centre: Points, radius_m: Floats, chance: Floats) -> Floats:
+    """The chance ``(m,)`` with that of larger discs about a disc's centre: the corners of a void are part of it."""
+    tree, spread = scipy.spatial.cKDTree(centre), chance.copy()
+    for disc in np.argsort(-radius_m, kind="stable"):
+        if spread[disc] > 0.0:
+            within = np.array(tree.query_ball_point(centre[disc], radius_m[disc]))
+            spread[within] = np.maximum(spread[within], spread[disc])
+    return spread
