@@ -7,6 +7,8 @@ Nothing here is set for one net: noise, spacing, slopes and smoothness are learn
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -39,6 +41,9 @@ MOST_CONTROL = 50_000
 
 LEAST_REGION = 6
 """A smaller group is no piece of land but a cluster for the officer."""
+
+LOOSE_CHANCE = 0.001
+"""Below this chance the control of a small region is no smooth shift."""
 
 WILD_SPREADS = 10.0
 """Shifts this many robust spreads from the median are no shifts (a lost digit) and would stretch the map."""
@@ -125,9 +130,24 @@ def _regions(control: Control, edges: Ints, seed: int) -> RegionControl:
     if not agrees.any():
         return RegionControl(points, shift, noise_m, np.zeros(len(points), int), prior)
     found = np.unique(label[agrees], return_inverse=True)[1]
-    ragged = RegionControl(points[agrees], shift[agrees], noise_m[agrees], found, prior)
-    welded = _weld(ragged)[found]
-    return RegionControl(ragged.points, ragged.shift, ragged.noise_m, welded, prior)
+    ragged = _without_loose(RegionControl(points[agrees], shift[agrees], noise_m[agrees], found, prior))
+    return replace(ragged, label=_weld(ragged)[ragged.label])
+
+
+def _without_loose(regions: RegionControl) -> RegionControl:
+    """The regions without those of few points, scattered, that a surface was bent through: to be one it must be smooth.
+
+    Through as few as a dozen points a quadratic fits anything.
+    """
+    size = np.bincount(regions.label)
+    small = np.flatnonzero(size < LEAST_CONTROL)
+    if len(small) in (0, len(size)):
+        return regions
+    rows = regions.nearest(np.zeros((len(small), 2)), small, count=LEAST_CONTROL)
+    loose = small[Smoothness.learn(regions).chance(regions, rows) < LOOSE_CHANCE]
+    kept = ~np.isin(regions.label, loose)
+    label = np.unique(regions.label[kept], return_inverse=True)[1]
+    return RegionControl(regions.points[kept], regions.shift[kept], regions.noise_m[kept], label, regions.prior)
 
 
 def _noise_and_slope(points: Points, shift: Points) -> tuple[Floats, float]:

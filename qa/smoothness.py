@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from qa.local_surfaces import NEIGHBOURS, RegionControl
 from transforms.contract import Points
@@ -62,6 +63,15 @@ class Smoothness:
 
     def evidence(self, regions: RegionControl, rows: Ints) -> Floats:
         """Log likelihood ``(m,)``, up to a constant, of the shift at ``rows`` ``(m, k)`` of control; -1 is no row."""
+        square, log_determinant = self._whitened(regions, rows)
+        return -0.5 * square - log_determinant
+
+    def chance(self, regions: RegionControl, rows: Ints) -> Floats:
+        """The chance ``(m,)`` that control at ``rows`` ``(m, k)`` strays as far as it does from a shift so smooth."""
+        return np.asarray(chi2.sf(self._whitened(regions, rows)[0], 2 * (rows >= 0).sum(axis=1)))
+
+    def _whitened(self, regions: RegionControl, rows: Ints) -> tuple[Floats, Floats]:
+        """The squared length of the shift over the root of its covariance, and the log of that root's determinant."""
         known = rows >= 0
         points = regions.points[rows]
         square = ((points[:, :, None] - points[:, None]) ** 2).sum(axis=3)
@@ -71,7 +81,7 @@ class Smoothness:
         diagonal += np.where(known, regions.noise_m[rows] ** 2, 1.0)
         factor = np.linalg.cholesky(covariance)
         white = np.linalg.solve(factor, np.where(known[..., None], regions.shift[rows], 0.0))
-        return -0.5 * (white**2).sum(axis=(1, 2)) - 2.0 * np.log(np.einsum("nii->ni", factor)).sum(axis=1)
+        return (white**2).sum(axis=(1, 2)), 2.0 * np.log(np.einsum("nii->ni", factor)).sum(axis=1)
 
     def joining_gain(self, regions: RegionControl, places: Points, one: Ints, two: Ints) -> Floats:
         """Log evidence ``(m,)`` that the shift is one smooth function about each place where two regions meet."""
