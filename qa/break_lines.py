@@ -20,9 +20,9 @@ from transforms.contract import Points
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
-STIFFNESS_MODULUS = 3000.0
-"""Bending stiffness in spacings of control times nats: a bow of a tenth of a spacing over ten spacings, about
-10 m over a kilometre, costs about one nat, what one vague control point says."""
+STIFFNESS_MODULUS = 700.0
+"""Bending stiffness in spacings of control times nats: a bow of a fifth of a spacing over ten spacings, about
+20 m over a kilometre, costs about one nat, what one vague control point says."""
 
 KINK = 2.0
 """Nats of bending at one node from which the line rather breaks there than bends: sheets have corners."""
