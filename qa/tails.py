@@ -41,4 +41,9 @@ def false_alarm_limit(standardised: NDArray[np.float64]) -> float:
     found = len(ordered) - np.arange(len(ordered))
     expected = len(ordered) * np.exp(-((ordered / scale) ** exponent))
     credible = np.flatnonzero((expected <= FALSE_SHARE * found) & (ordered > upper))
-    return float(ordered[credible[0]]) * (1.0 - 1e-9) if len(credible) else float(np.nextafter(ordered[-1], np.inf))
+    if not len(credible):
+        return float(np.nextafter(ordered[-1], np.inf))
+    # The limit lies between residuals: as low as the law allows, but above the last that may be noise.
+    first = credible[0]
+    lowest = scale * np.log(len(ordered) / (FALSE_SHARE * found[first])) ** (1.0 / exponent)
+    return float(min(max(lowest, ordered[first - 1]), ordered[first])) * (1.0 - 1e-9)

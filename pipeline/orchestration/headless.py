@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,7 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     enter_instance()
     try:
         with migration_lock(migration.root):
+            _remove_what_a_killed_run_left(migration)
             failures = _run_assets(migration, names, _reporter(progress))
     except Timeout:
         raise SettingsError(
@@ -48,6 +50,15 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     if failures:
         raise RunFailed("\n".join([table.rstrip(), *failures]))
     return table
+
+
+def _remove_what_a_killed_run_left(migration: Migration) -> None:
+    """Half-written files never take a finished one's place; here those go that nobody will finish."""
+    for left_behind in list(migration.build_dir.rglob(".*.part*")):
+        if left_behind.is_dir():
+            shutil.rmtree(left_behind, ignore_errors=True)
+        else:
+            left_behind.unlink(missing_ok=True)
 
 
 def _where(migration: Migration) -> str:
