@@ -31,8 +31,10 @@ class Migration:
 
     @classmethod
     def open(cls, root: Path) -> Migration:
-        """Open the migration in folder ``root``; raises ``SettingsError`` with the cure."""
+        """Open the migration in folder ``root`` (its ``migration.yaml`` may be named); raises ``SettingsError``."""
         root = root.expanduser().resolve()
+        if root.name == "migration.yaml":
+            root = root.parent
         return cls(root, read_settings(root / "migration.yaml"))
 
     def source(self, relative: Path) -> Path:

@@ -59,7 +59,7 @@ CERTAIN = 1.25
 """A residual this many times the limit of doubt is rejected, not merely suspected."""
 
 CONFLICT_NOISES = 3.0
-"""Two targets this many noise widths apart (per axis) cannot both be right."""
+"""Two targets this many widths of their common noise apart (per axis) cannot both be right."""
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,13 @@ def _loses_conflict(places: Points, targets: Points, residuals: Residuals, trust
     number = place_number(places[rows])
     shared = np.bincount(number)[number] > 1 if len(rows) else np.empty(0, dtype=bool)
     rows, number = rows[shared], number[shared]
-    z = np.nan_to_num(residuals.standardised[rows], nan=np.inf)
-    order = np.lexsort((z, number))
-    rows, number, z = rows[order], number[order], z[order]
+    order = np.lexsort((np.nan_to_num(residuals.length_m[rows], nan=np.inf), number))
+    rows, number = rows[order], number[order]
     first = np.append(True, np.diff(number) > 0)[: len(rows)]
     best = np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))
     apart = np.hypot(*(targets[rows] - targets[rows[best]]).T)
-    noise_m = residuals.length_m[rows] / np.maximum(residuals.standardised[rows], 1e-9)
-    loses[rows[~first & (apart > CONFLICT_NOISES * np.nan_to_num(noise_m))]] = True
+    noise_m = np.nan_to_num(residuals.length_m[rows] / np.maximum(residuals.standardised[rows], 1e-9))
+    loses[rows[~first & (apart > CONFLICT_NOISES * np.hypot(noise_m, noise_m[best]))]] = True
     return loses
 
 

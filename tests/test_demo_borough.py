@@ -236,6 +236,11 @@ def test_the_settings_open_and_name_every_layer() -> None:
     assert borough.CRS == "EPSG:27700"
 
 
+def test_the_folder_may_be_named_by_its_settings_file() -> None:
+    """As a file dialog hands it over."""
+    assert Migration.open(DATA / "demo" / "migration.yaml").root == Migration.open(DATA / "demo").root
+
+
 def test_no_truth_is_shipped() -> None:
     """The truth is for tests, which make it afresh; the pipeline never meets it."""
     assert not [path for path in DATA.rglob("*") if "truth" in path.name.lower() or path.name == "faults.csv"]
