@@ -1,11 +1,11 @@
 """The whole job on boroughs with known truth, beside what people do today.
 
-    python benchmarks/chew_valley.py [WORLD ...] [--keep FOLDER] [--again]
+    python benchmarks/chew_valley.py [WORLD ...] [--keep FOLDER]
 
 A world is a folder with ``control/``, ``base/``, ``layers/`` and ``truth/``: ``../shared/data/chew_valley`` (the
 default) or one that ``tests/borough.py`` made, of any seed and kind. A migration folder is built for each, every stage
-runs up to the verdicts, and only then the truth is opened. With ``--keep`` the migration folders stay there and are
-used again by the next run; with ``--again`` only the verdicts are made anew.
+runs up to the verdicts, and only then the truth is opened. With ``--keep`` the migration folders stay there, and the
+next run takes control and fit from them.
 
 Three figures are printed for each layer and for all of them:
 
@@ -147,7 +147,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = options.keep / world.name if options.keep else Path(folder)
             print(f"\n== {world.name}", flush=True)
-            outcomes[world.name] = measure_world(world.resolve(), place, options.again)
+            outcomes[world.name] = measure_world(world.resolve(), place)
     print(f"\n{HEADER}")
     for name, outcome in outcomes.items():
         print(outcome.line(name))
@@ -161,13 +161,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("worlds", nargs="*", type=Path, default=[WORLD])
     parser.add_argument("--keep", type=Path, help="where the migration folders stay")
     parser.add_argument("--curve", type=Path, help="where the calibration is written, qa/risk_curve.csv for good")
-    parser.add_argument("--again", action="store_true", help="make only the verdicts anew")
     return parser.parse_args()
 
 
-def measure_world(world: Path, folder: Path, again: bool) -> Outcome:
+def measure_world(world: Path, folder: Path) -> Outcome:
     migration = build_migration(world, folder)
-    run_stages(migration, again)
+    run_stages(migration)
     names = [layer.name for layer in migration.settings.layers]
     outcome = Outcome.together([outcome_of(migration, world, name) for name in names])
     print(HEADER)
@@ -192,7 +191,7 @@ def build_migration(world: Path, folder: Path) -> Any:
     return Migration.open(folder)
 
 
-def run_stages(migration: Any, again: bool = False) -> None:
+def run_stages(migration: Any) -> None:
     from pipeline.control import check_control
     from pipeline.fit import fit_field
     from pipeline.quality import judge_layer
@@ -204,10 +203,8 @@ def run_stages(migration: Any, again: bool = False) -> None:
     if not migration.field_file.exists():
         timed("control", lambda: check_control(migration))
         timed("fit", lambda: fit_field(migration))
-        again = False
-    judge = ("quality", judge_layer)
-    stages = (("sources", stage_layer), ("shift", shift_layer), ("reattach", reattach_layer), judge)
-    for stage, of_layer in (judge,) if again else stages:
+    stages = {"sources": stage_layer, "shift": shift_layer, "reattach": reattach_layer, "quality": judge_layer}
+    for stage, of_layer in stages.items():
         timed(stage, lambda of_layer=of_layer: [of_layer(migration, name) for name in names])
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from qa.candidates import SHAPE_NOISE_M, SHAPE_NOISE_RATIO, Candidates, candidates
-from qa.outlines import Outlines
+from qa.outlines import RING, Outlines
 from qa.remains import altered_pairs
 from transforms.contract import Points
 
@@ -105,6 +105,7 @@ def match_features(
     same_id = _NameSakes.of(before_ids, after_ids)
     chosen, support = _chosen(was, now, same_id)
     is_believed, unaltered = _believed(was, now, chosen, support, same_id.are(chosen.old, chosen.new))
+    unaltered[unaltered] = ~_has_lone_vertex(was, now, chosen.take(unaltered))
     settled = is_believed | np.isnan(support)
     rest_old, rest_new = _without(len(was), chosen.old[settled]), _without(len(now), chosen.new[settled])
     chosen, unaltered = chosen.take(is_believed), unaltered[is_believed]
@@ -272,6 +273,9 @@ def _believed(
 OWN_WAY_M = 1.5
 """How far from its neighbours' shift a thing may go its own way and still be believed by its shape alone."""
 
+LONE_VERTEX_M = 2.0
+"""By how much a vertex that was redrawn moved unlike both its neighbours; rounding and breaks leave half of it."""
+
 _RIGID = 3.0
 _TELLING_VERTICES = 4
 _NEAR_VERTICES = 12
@@ -295,6 +299,25 @@ def _bends_with(was: Outlines, now: Outlines, pairs: Candidates, sure: Candidate
     apart = np.linalg.norm((after - before)[near] - (moved - place)[:, None], axis=2).min(axis=1)
     good = np.bincount(owner, weights=apart <= _BENT_M, minlength=len(pairs))
     return np.asarray(good >= _MOST_OF * np.bincount(owner, minlength=len(pairs)))
+
+
+def _has_lone_vertex(was: Outlines, now: Outlines, pairs: Candidates) -> Mask:
+    """Whether a vertex of each pair moved unlike the one before it and unlike the one after it along the outline.
+
+    A long line may bend a good deal and still be the same, at a break even sharply; but at a break a vertex moves with
+    its neighbours on one side. One that moves with neither was redrawn.
+    """
+    before, after, owner = _ordered_vertices(was, now, pairs)
+    shift, row = after - before, np.arange(len(owner))
+    first = np.searchsorted(owner, owner)
+    last = np.searchsorted(owner, owner, side="right") - 1
+    is_ring = now.kind[pairs.new][owner] == RING
+    neighbours = (
+        np.where(row > first, row - 1, np.where(is_ring, last, row)),
+        np.where(row < last, row + 1, np.where(is_ring, first, row)),
+    )
+    apart = [np.linalg.norm(shift - shift[other], axis=1) for other in neighbours]
+    return np.bincount(owner, weights=np.minimum(*apart) > LONE_VERTEX_M, minlength=len(pairs)) > 0
 
 
 def _ordered_vertices(was: Outlines, now: Outlines, pairs: Candidates) -> tuple[Points, Points, Ints]:

@@ -22,7 +22,7 @@ DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND, NOTHING_SAID = 0, 1, 2
 """What is known of the capture.
 
 LISTED: no feature of the layer is dated, but its owners listed it for shifting. MAYBE_GROUND: dated before the new
-map, but in a layer where some features were measured on the ground and this one's method is not said. NOTHING_SAID:
+map, but its method is not said and nothing tells it from the layer's ground surveys. NOTHING_SAID:
 neither date nor method; kept apart from the other undated ones, which may differ in origin.
 """
 
@@ -33,9 +33,6 @@ _LEAST_CHANCE = 1e-6
 
 _DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0], [2.0, 2.0]])
 """Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
-
-_UNSAID_RATIO = 1.0 / 3.0
-"""Of three records measured on the ground whose method could be missing, one does miss it."""
 
 MISPLACED_CHANCE = 0.01
 """About one record in a hundred is misplaced; in a layer drawn freely that could not be learned."""
@@ -56,7 +53,7 @@ class Signs:
     method
         ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
     ground_ratio
-        Share of the features with a method that were measured on the ground.
+        Share of the features of ``MAYBE_GROUND`` that is to be expected to be measured on the ground.
     """
 
     on_before: NDArray[np.int_]
@@ -70,7 +67,7 @@ class Signs:
     def date_prior(self) -> NDArray[np.float64]:
         """Pseudo-counts ``(kinds, 2)`` of old map and new map for each kind of ``dated``."""
         prior = _DATE_PRIOR.copy()
-        prior[MAYBE_GROUND] += prior[MAYBE_GROUND].sum() * self.ground_ratio * _UNSAID_RATIO * np.array([-1.0, 1.0])
+        prior[MAYBE_GROUND] += prior[MAYBE_GROUND].sum() * self.ground_ratio * np.array([-1.0, 1.0])
         return prior
 
     def __len__(self) -> int:

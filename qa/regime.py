@@ -80,6 +80,9 @@ _ON_THE_LINES_M = 0.5
 _SIMULATED_FEATURES = 600
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
+_UNSAID_RATIO = 1.0 / 3.0
+"""For every three records that say they were measured on the ground there is one that does not."""
+_LARGEST_GROUND_RATIO = 0.5
 _MISPLACED_BY_M = (10.0, 30.0)
 
 
@@ -120,11 +123,10 @@ class Evidence:
             return np.full(count, LISTED)
         first = self.new_map_loaded_on
         last = first if self.new_map_complete_on is None else self.new_map_complete_on
-        later = self.captured_on >= last
-        known = later | (self.captured_on < first)  # in between, or without a day, a date tells nothing
-        unsaid = self.method_names(count) == ""
-        before = np.where(unsaid & self.measured_on_ground(count).any(), MAYBE_GROUND, DATED_BEFORE)
-        return np.where(known, np.where(later, DATED_AFTER, before), np.where(unsaid, NOTHING_SAID, UNDATED))
+        later, before = self.captured_on >= last, self.captured_on < first  # in between a date tells nothing
+        said_before = np.where(self.maybe_ground(count), MAYBE_GROUND, DATED_BEFORE)
+        unsaid = np.where(self.method_names(count) == "", NOTHING_SAID, UNDATED)
+        return np.select([later, before], [DATED_AFTER, said_before], unsaid)
 
     def unchanged_tile(self, count: int) -> NDArray[np.bool_]:
         """Whether the map is said never to have changed at each feature, ``(count,)``."""
@@ -142,10 +144,27 @@ class Evidence:
         names, which = np.unique(self.method_names(count), return_inverse=True)
         return np.array([bool(words.search(name)) for name in names], dtype=bool)[which]
 
+    def maybe_ground(self, count: int) -> NDArray[np.bool_]:
+        """Whether a feature may have been measured on the ground although its method is not said, ``(count,)``.
+
+        Not what states the scale of a source map, unless the layer's own ground surveys state one too, nor what was
+        captured before the first of them.
+        """
+        ground, maybe = self.measured_on_ground(count), self.method_names(count) == ""
+        if not ground.any():
+            return ground
+        if self.scale is not None and np.isnan(self.scale[ground]).all():
+            maybe &= np.isnan(self.scale)
+        if self.captured_on is not None:
+            maybe &= ~(self.captured_on < np.fmin.reduce(self.captured_on[ground]))
+        return maybe
+
     def ground_ratio(self, count: int) -> float:
-        """Share of the features with a method that were measured on the ground; 0 where none says its method."""
-        is_said = self.method_names(count) != ""
-        return float(self.measured_on_ground(count)[is_said].mean()) if is_said.any() else 0.0
+        """Share of the features of ``MAYBE_GROUND`` that is to be expected to be measured on the ground."""
+        dated = self.dated(count)
+        maybe = np.sum(dated == MAYBE_GROUND)
+        said = np.sum(self.measured_on_ground(count) & (dated == DATED_BEFORE))
+        return float(min(_UNSAID_RATIO * said / maybe, _LARGEST_GROUND_RATIO)) if maybe else 0.0
 
     def small_scale(self, count: int, limits: Limits) -> NDArray[np.bool_]:
         """Whether the source map was too small in scale, ``(count,)``."""

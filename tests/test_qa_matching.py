@@ -78,6 +78,21 @@ def test_an_extended_building_is_the_same_but_its_corners_are_not():
     assert row not in matches.corner_pair
 
 
+def test_a_long_hedge_of_which_one_vertex_was_redrawn_is_the_same_but_altered():
+    """Along 600 m a line may bend by more than that; but here its neighbours on either side stayed."""
+    old, new = little_map()
+    west, south = shapely.total_bounds(old)[:2]
+    hedge = shapely.linestrings(np.column_stack([np.full(31, west - 5.0), south + 20.0 * np.arange(31)]))
+    gone = shapely.transform(hedge, LittleField())
+    places = shapely.get_coordinates(gone)
+    places[15] += [3.6, 2.0]
+    old, new = np.append(old, hedge), np.append(new, [shapely.linestrings(places)])
+    matches = match_features(old, new, named(old), named(old))
+    row = int(np.flatnonzero(matches.old == len(old) - 1)[0])
+    assert matches.new[row] == len(old) - 1
+    assert matches.is_altered[row] and row not in matches.corner_pair
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_a_few_features_are_matched_by_id_or_not_at_all(count):
     old, new = little_map()
