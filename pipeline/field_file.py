@@ -26,7 +26,7 @@ from transforms.table import Table
 from transforms.tabulated import Tabulated
 
 FORMAT = "post-pai shift field"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 UNITS = {"places": "metre", "shift": "metre", "standard errors": "metre, radial", "crs": "EPSG:27700"}
 
 _HEADER_FIELDS = (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import splu, spsolve
+from scipy.sparse.linalg import SuperLU, splu, spsolve
 
 from qa.borders import Borders, Feet, feet
 from transforms.contract import Points
@@ -180,8 +180,8 @@ def _triples(chain: Ints) -> Ints:
     return np.concatenate([inner, [[chain[-2], chain[0], chain[1]]]])
 
 
-def line_errors_m(borders: Borders, evidence: Evidence) -> Floats:
-    """Standard error ``(m,)`` in metres of the place of each line, at its middle node.
+def line_errors_m(borders: Borders, evidence: Evidence) -> tuple[Floats, ...]:
+    """Standard error in metres of the place of each line, across it, at each of its nodes: ``(k,)`` for each.
 
     The inverse of the energy's curvature at the likeliest course (Laplace's approximation).
     """
@@ -192,18 +192,15 @@ def line_errors_m(borders: Borders, evidence: Evidence) -> Floats:
     curvature = np.maximum(by_place * (1 - by_place) - by_both * (1 - by_both), 0.0) / softness_m**2
     lever = _levers(borders, stand)
     system = _stiffness(borders, may_kink=True) + lever.T @ sparse.diags(curvature) @ lever
-    system = system + _hold(borders)
-    pull = _middle_normals(borders)
-    answer = splu(system.tocsc()).solve(pull)
-    return np.sqrt((pull * answer).sum(axis=0))
+    factors = splu((system + _hold(borders)).tocsc())
+    return tuple(_errors_across(chain, borders, factors) for chain in borders.chains)
 
 
-def _middle_normals(borders: Borders) -> Floats:
-    """One column per chain: the unit normal at its middle node, ``(2 nodes, m)``."""
-    columns = np.zeros((borders.nodes.size, len(borders.chains)))
-    for number, chain in enumerate(borders.chains):
-        middle = max(len(chain) // 2, 1)
-        along = borders.nodes[chain[middle]] - borders.nodes[chain[middle - 1]]
-        node = chain[middle - 1] if len(chain) == 2 else chain[min(middle, len(chain) - 1)]
-        columns[2 * node : 2 * node + 2, number] = np.array([-along[1], along[0]]) / max(np.hypot(*along), 1e-6)
-    return columns
+def _errors_across(chain: Ints, borders: Borders, factors: SuperLU) -> Floats:
+    along = np.gradient(borders.nodes[chain], axis=0)
+    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.hypot(*along.T), 1e-6)[:, None]
+    pull = np.zeros((borders.nodes.size, len(chain)))
+    for axis in (0, 1):
+        pull[2 * chain + axis, np.arange(len(chain))] = normal[:, axis]
+    error_m = np.sqrt((pull * factors.solve(pull)).sum(axis=0))
+    return np.asarray(np.maximum(error_m, error_m[len(chain) // 2]))

@@ -222,7 +222,7 @@ def _drawn(regions: RegionControl) -> Breaks:
     ragged = trace_borders(sites, label, step_m)
     evidence = Evidence(regions.points, regions.label, _scores(regions))
     straight = straighten(ragged, evidence)
-    half_width_m = 2.0 * line_errors_m(straight, evidence)
+    half_width_m = tuple(2.0 * error_m for error_m in line_errors_m(straight, evidence))
     jump_m = _jumps(straight, regions)
     count = int(regions.label.max()) + 1
     return Breaks(straight.lines(), straight.left, straight.right, jump_m, half_width_m, count)

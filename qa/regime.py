@@ -32,7 +32,6 @@ from qa.origin import (
     DATED_BEFORE,
     LISTED,
     MAYBE_GROUND,
-    MISPLACED_CHANCE,
     NEITHER,
     NEW,
     NOTHING_SAID,
@@ -76,7 +75,6 @@ REASONS = {
 _TELLING_ODDS = 20.0
 _TELLING_SHIFT_M = 0.3
 _SEEN_WITHIN_M = 200.0
-_ON_THE_LINES_M = 0.5
 _SIMULATED_FEATURES = 600
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
@@ -298,8 +296,6 @@ def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regi
     origins = _origins(layer, vertices, before_m, after_m, apart)
     regime, doubt = _regimes_of(origins.chances, apart.farthest_m, is_still, limits)
     regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
-    if layer.base is not None and not layer.are_points:
-        doubt = np.maximum(doubt, _misplaced_chance(np.where(regime == ALREADY_NEW, after_m[:, 0], before_m[:, 0])))
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
     reasons = _reasons_of(regime, is_still, origins, layer.dated) | {"tile_contradicted": is_contradicted}
     for code, mask in reasons.items():
@@ -313,13 +309,6 @@ def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64]
         return nowhere, nowhere
     before, after = layer.base.before, layer.base.after
     return coincidence_m(vertices, before, layer.are_points), coincidence_m(vertices, after, layer.are_points)
-
-
-def _misplaced_chance(distance_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The chance that a feature off the lines is off them by mistake: high where hardly any other feature is."""
-    is_off = ~(distance_m <= _ON_THE_LINES_M)
-    misplaced = MISPLACED_CHANCE / (MISPLACED_CHANCE + max(float(is_off.mean()), MISPLACED_CHANCE))
-    return np.where(is_off, misplaced, 0.0)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ BOUNDS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0
 
 
 _PRIOR_FEATURES = 100.0
+_PARTS = 1000
 
 
 class Bin(NamedTuple):
@@ -83,10 +84,11 @@ def write_curve(bins: Sequence[Bin], path: Path = CURVE_FILE) -> None:
 
 
 def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
-    """The largest limit on the chance at which no more than that share of all that lies below it was wrong.
+    """The largest limit on the chance at which no more than that share of all that lies below it is to be wrong.
 
     Whole bins are added up from the least chance; of the first bin that would be too much, the part that is still
-    acceptable is taken, on a logarithmic scale.
+    acceptable is taken, on a logarithmic scale. What was wrong counts with the standard error of such a count on top:
+    the next borough must not be worse because this curve was lucky.
 
     Parameters
     ----------
@@ -99,17 +101,17 @@ def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
     --------
     >>> curve = [Bin(0.0, 0.01, 980, 0.001, 0.0), Bin(0.01, 0.1, 20, 0.05, 0.1)]
     >>> [round(limit_for(ratio, curve), 4) for ratio in (0.001, 0.002)]
-    [0.0313, 0.1]
+    [0.0153, 0.0311]
     """
     features, wrong, limit = 0.0, 0.0, 0.0
     for one in curve:
-        more, more_wrong = one.features, one.features * one.observed
-        if wrong + more_wrong > acceptable_ratio * (features + more):
-            excess = more_wrong - acceptable_ratio * more
-            part = max(acceptable_ratio * features - wrong, 0.0) / excess
+        parts = np.linspace(0.0, 1.0, _PARTS + 1)
+        features_then, wrong_then = features + parts * one.features, wrong + parts * one.features * one.observed
+        part = parts[wrong_then + np.sqrt(wrong_then) <= acceptable_ratio * features_then].max(initial=0.0)
+        if part < 1.0:
             low = max(one.low, one.high / 10.0)
             return float(low * (one.high / low) ** part)
-        features, wrong, limit = features + more, wrong + more_wrong, one.high
+        features, wrong, limit = features_then[-1], wrong_then[-1], one.high
     return limit
 
 

@@ -85,9 +85,17 @@ def _set_apart(breaks: Breaks, tiles: shapely.Geometry, others: Control) -> Brea
         np.concatenate([breaks.right[whole], breaks.piece(_just_outside(middles, tiles))]),
         np.concatenate([breaks.jump_m[whole], jump_m]),
         # Beside the edge a place of the old map may have been drawn on either.
-        np.concatenate([breaks.half_width_m[whole], jump_m]),
+        tuple(_half_width_m(breaks, number, part) for part, number in kept)
+        + tuple(
+            np.full(shapely.get_num_coordinates(line), jump) for (line, _), jump in zip(edges, jump_m, strict=True)
+        ),
         breaks.count + len(shapely.get_parts(tiles)),
     )
+
+
+def _half_width_m(breaks: Breaks, number: int, part: Points) -> Floats:
+    """That of the nearest vertex of the line for each vertex of a part of it, ``(k,)``."""
+    return breaks.half_width_m[number][cKDTree(breaks.lines[number]).query(part)[1]]
 
 
 def _outside(line: Points, tiles: shapely.Geometry) -> Iterator[Points]:

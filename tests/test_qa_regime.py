@@ -177,11 +177,27 @@ def test_where_many_were_measured_on_the_ground_an_unsaid_method_is_doubted(base
     method = np.array(["GPS"] * 50 + ["Land-Line"] * 50 + [""] * 50)
     said, unsaid = slice(50, 100), slice(100, 150)
     doubt = judged(free(150), base, captured_on=captured, method=method).wrong_chance_ratio
-    limit = limits_in_force().wrong_chance_ratio
-    assert np.mean(doubt[unsaid] > limit) > 0.8
-    assert np.mean(doubt[said] > limit) < 0.2
+    assert np.mean(doubt[unsaid] > limits_in_force().wrong_chance_ratio) > 0.8
+    assert np.median(doubt[said]) < 0.1 * np.median(doubt[unsaid])
     nobody_gps = judged(free(150), base, captured_on=captured, method=np.where(method == "GPS", "Land-Line", method))
     assert np.median(nobody_gps.wrong_chance_ratio[unsaid]) < 0.5 * np.median(doubt[unsaid])
+
+
+def test_an_unsaid_method_is_not_doubted_before_the_first_survey_nor_where_a_source_scale_is_said(base):
+    """Nobody measured by GPS before the council had one, and what was measured so has no source map."""
+    captured = dates(*[BEFORE] * 190)
+    method = np.array(["GPS"] * 50 + ["Land-Line"] * 50 + [""] * 90)
+    scale = np.full(190, np.nan)
+    early, scaled, unsaid = slice(100, 130), slice(130, 160), slice(160, 190)
+    captured[early], scale[scaled] = np.datetime64("1994-05-17"), 2500.0
+    columns = {"captured_on": captured, "method": method, "scale": scale}
+    doubt = judged(free(190), base, **columns).wrong_chance_ratio
+    assert np.median(doubt[unsaid]) > 0.1
+    assert max(np.median(doubt[early]), np.median(doubt[scaled])) < 0.05
+    evidence = Evidence(new_map_loaded_on=LOADED, ground_methods=("GPS",), **columns)
+    assert np.flatnonzero(evidence.maybe_ground(190)).tolist() == list(range(160, 190))
+    scale[:50] = 500.0  # surveys of this layer state a scale too, so a scale does not tell
+    assert evidence.maybe_ground(190)[scaled].all()
 
 
 def test_an_outline_said_to_be_surveyed_that_lies_on_the_old_map_is_for_review(base, western):

@@ -58,7 +58,7 @@ def test_the_edge_of_the_tile_is_a_break_to_the_centimetre(split_easting: float 
     assert middle not in (west, east)
     assert (west == east) == (split_easting is None)
     assert np.isfinite(breaks.jump_m).all()
-    assert (breaks.half_width_m > 0).all()
+    assert (np.concatenate(breaks.half_width_m) > 0).all()
 
 
 def test_links_of_such_a_tile_are_believed_and_its_neighbours_too() -> None:

@@ -21,7 +21,8 @@ TRUE = Control(GRID, GRID + np.where(EAST[:, None], [3.0, 1.0], [1.0, -1.0]))
 
 def widened(half_width_m: float) -> Breaks:
     """The same line, its place known only to ``half_width_m``."""
-    return Breaks(BREAKS.lines, BREAKS.left, BREAKS.right, BREAKS.jump_m, np.array([half_width_m]), BREAKS.count)
+    width = (np.full(len(BREAKS.lines[0]), half_width_m),)
+    return Breaks(BREAKS.lines, BREAKS.left, BREAKS.right, BREAKS.jump_m, width, BREAKS.count)
 
 
 def test_each_side_moves_with_its_own_piece() -> None:

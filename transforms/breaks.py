@@ -68,7 +68,8 @@ class Breaks:
     jump_m
         ``(m,)`` mean length of the jump across each line in metres; NaN where nobody measured it.
     half_width_m
-        ``(m,)`` how far from the line, in metres, a place may yet lie on the other side of the real break.
+        ``(k,)`` for each line: how far from each of its vertices, in metres, a place may yet lie on the other side of
+        the real break.
     count
         Number of pieces; one without breaks.
     """
@@ -77,7 +78,7 @@ class Breaks:
     left: Ints
     right: Ints
     jump_m: Floats
-    half_width_m: Floats
+    half_width_m: tuple[Floats, ...]
     count: int
 
     @classmethod
@@ -89,7 +90,7 @@ class Breaks:
         >>> Breaks.none().piece(np.array([[400000.0, 300000.0]]))
         array([0])
         """
-        return cls((), np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0), 1)
+        return cls((), np.empty(0, int), np.empty(0, int), np.empty(0), (), 1)
 
     @classmethod
     def from_lines(cls, lines: Sequence[Points], extent: Sequence[float]) -> Breaks:
@@ -114,7 +115,8 @@ class Breaks:
         numbers, renumbered = np.unique(sides, return_inverse=True)
         left, right = renumbered.reshape(sides.shape).T
         unknown = np.full(len(cut), np.nan)
-        return cls(tuple(part.line for part in cut), left, right, unknown, np.zeros(len(cut)), len(numbers))
+        exact = tuple(np.zeros(len(part.line)) for part in cut)
+        return cls(tuple(part.line for part in cut), left, right, unknown, exact, len(numbers))
 
     def piece(self, points: Points) -> Ints:
         """The piece ``(n,)`` that each point lies in, counted from 0; 0 for places that are not finite."""
@@ -184,11 +186,12 @@ class Breaks:
         across, offset = own.copy(), np.full(len(points), np.inf)
         if not self.lines or len(points) == 0:
             return Sides(own, across, offset)
-        near = np.flatnonzero(self._raster.at_least_m(points) < reach * self.half_width_m.max())
-        line, distance = self._raster.line_at(points[near]), self.distance_m(points[near])
-        close = distance < reach * self.half_width_m[line]
-        rows, line = near[close], line[close]
-        offset[rows] = distance[close] / self.half_width_m[line]
+        near = np.flatnonzero(self._raster.at_least_m(points) < reach * self._dense_half_width_m.max())
+        place, distance = self._raster.dense_near(points[near]), self.distance_m(points[near])
+        half_width_m = self._dense_half_width_m[place]
+        close = distance < reach * half_width_m
+        rows, line = near[close], self._raster.line[place[close]]
+        offset[rows] = distance[close] / half_width_m[close]
         across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
         return Sides(own, across, offset)
 
@@ -200,7 +203,7 @@ class Breaks:
             "left": self.left,
             "right": self.right,
             "jump_m": self.jump_m,
-            "half_width_m": self.half_width_m,
+            "half_width_m": np.concatenate(self.half_width_m) if self.lines else np.empty(0),
             "count": np.array(self.count),
         }
 
@@ -209,9 +212,11 @@ class Breaks:
         """The breaks that ``to_arrays`` described."""
         ends = np.cumsum(arrays["vertex_counts"].astype(int))
         vertices = arrays["vertices"].astype(float)
-        lines = tuple(np.split(vertices, ends[:-1])) if len(ends) else ()
-        left, right = arrays["left"].astype(int), arrays["right"].astype(int)
-        jump_m, half_width_m = arrays["jump_m"].astype(float), arrays["half_width_m"].astype(float)
+        lines, half_width_m = (
+            tuple(np.split(of_vertices, ends[:-1])) if len(ends) else ()
+            for of_vertices in (vertices, arrays["half_width_m"].astype(float))
+        )
+        left, right, jump_m = arrays["left"].astype(int), arrays["right"].astype(int), arrays["jump_m"].astype(float)
         return cls(lines, left, right, jump_m, half_width_m, int(arrays["count"].astype(int)))
 
     @cached_property
@@ -222,6 +227,17 @@ class Breaks:
     def _raster(self) -> _Raster:
         vertices = np.concatenate(self.lines)
         return _Raster.around(self.lines, np.concatenate([vertices.min(axis=0), vertices.max(axis=0)]), margin=3)
+
+    @cached_property
+    def _dense_half_width_m(self) -> Floats:
+        """The half-width at each of the raster's places along the lines."""
+        places = np.split(self._raster.dense, np.flatnonzero(np.diff(self._raster.line)) + 1)
+        return np.concatenate(
+            [
+                np.interp(_way_m(dense), _way_m(line), half_width_m)
+                for dense, line, half_width_m in zip(places, self.lines, self.half_width_m, strict=True)
+            ]
+        )
 
     @cached_property
     def _piece_of_cell(self) -> NDArray[np.int32]:
@@ -379,7 +395,7 @@ class _Raster:
         cells = Cells.at(row_and_column, self.on_line.shape)
         distance = cells.look_up(self._distance_of_centre)
         outside = np.flatnonzero(~cells.inside)
-        distance[outside] = length(points[outside] - self.dense[self._dense_near(points[outside])])
+        distance[outside] = length(points[outside] - self.dense[self.dense_near(points[outside])])
         return distance
 
     def at_least_m(self, points: Points) -> Floats:
@@ -387,11 +403,8 @@ class _Raster:
         bound = self._distance_of_centre[self.cells(points)] - self.cell_m
         return np.where(is_finite(points), bound, np.inf)
 
-    def line_at(self, points: Points) -> Ints:
-        """The line nearest to the cell of each point."""
-        return self.line[self._dense_near(points)]
-
-    def _dense_near(self, points: Points) -> NDArray[np.int32]:
+    def dense_near(self, points: Points) -> NDArray[np.int32]:
+        """The place along a line, a row of ``dense``, that is nearest to the cell of each point."""
         return self._nearest_dense[self.cells(points)]
 
     @cached_property
@@ -417,6 +430,11 @@ def _cells(points: Points, origin: Points, cell_m: float, shape: tuple[int, ...]
     place = np.clip((points - origin) / cell_m, 0.0, np.array(shape[::-1]) - 1.0)
     inside = np.where(np.isnan(place), 0.0, place).astype(np.int64)
     return inside[:, 1], inside[:, 0]
+
+
+def _way_m(line: Points) -> Floats:
+    """How far along a line each of its vertices lies ``(k,)`` in metres."""
+    return np.append(0.0, np.cumsum(length(np.diff(line, axis=0))))
 
 
 def _dense(lines: Sequence[Points], step_m: float) -> Points:

@@ -127,7 +127,8 @@ def _breaks_nearby(field_file: Path, offers: Sequence[Offer]) -> Lines:
     near = [
         number for number, line in enumerate(lines) if len(tree.query(line, predicate="dwithin", distance=NEARBY_M))
     ]
-    return Lines([shapely.to_wkb(lines[number]) for number in near], {})
+    half_width_m = [float(np.median(breaks.half_width_m[number])) for number in near]
+    return Lines([shapely.to_wkb(lines[number]) for number in near], {"half_width_m": half_width_m})
 
 
 def _drawn(drawn: Iterable[SavedControl], keys: set[str], said: StandingControl) -> Lines:
