@@ -99,8 +99,9 @@ def _half_width_m(breaks: Breaks, number: int, part: Points) -> Floats:
 
 
 def _outside(line: Points, tiles: shapely.Geometry) -> Iterator[Points]:
-    for part in shapely.get_parts(shapely.difference(shapely.LineString(line), tiles)):
-        yield shapely.get_coordinates(part)
+    outside = shapely.difference(shapely.LineString(line), tiles)
+    if not outside.is_empty:
+        yield from (shapely.get_coordinates(part) for part in shapely.get_parts(outside))
 
 
 def _edges(tile: shapely.Geometry, breaks: Breaks) -> Iterator[shapely.Geometry]:

@@ -59,8 +59,9 @@ class Borough:
 
 def make_borough(seed: int = SEED, kind: Kind = KINDS["plain"]) -> Borough:
     """Make a borough; equal seeds and kinds make equal boroughs."""
-    dice = [np.random.default_rng([seed, part]) for part in range(5)]
-    shift, ground = Shift.make(dice[0], kind), make_ground(dice[1])
+    dice = [np.random.default_rng([seed, part]) for part in range(6)]
+    ground = make_ground(dice[1])
+    shift = Shift.make(dice[0], kind).with_resurveyed(ground.buildings(), dice[5], kind)
     council = Council(ground, shift, dice[4], kind)
     return Borough(
         shift,

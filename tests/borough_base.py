@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import shapely
 from borough_layers import Council, Feature
-from borough_shift import TOWN
 from shapely import Polygon
 
 BEFORE = {"accuracy": "6.0m"}
@@ -18,7 +17,7 @@ def base_maps(council: Council) -> dict[str, dict[str, list[Feature]]]:
     """Edition and layer -> features; ``held`` is what the edition shows."""
     ground, rng = council.ground, council.rng
     kinds = {
-        "buildings": [*(plot.house for plot in ground.plots), *ground.barns],
+        "buildings": ground.buildings(),
         "roads": ground.roads,
         "boundaries": ground.boundaries(),
     }
@@ -55,13 +54,9 @@ def _after(shape: shapely.Geometry, toid: str, reason: str | None) -> Feature:
 
 
 def _old_building(council: Council, shape: Polygon) -> Polygon:
-    """A building was drawn whole, on one sheet; in the resurveyed town each has an error of its own."""
-    middle = np.array(shape.centroid.coords)
-    moved = -council.shift(middle)
-    if TOWN.centroid.distance(shape.centroid) < council.kind.resurveyed_radius_m:
-        angle = council.rng.uniform(0, 2 * np.pi)
-        moved = moved + council.rng.uniform(*council.kind.building_shift_m) * np.array([[np.cos(angle), np.sin(angle)]])
-    return shapely.transform(shape, lambda places: np.round(places + moved, 2))
+    """A building was drawn whole, on one sheet."""
+    moved = council.shift(np.array(shape.representative_point().coords))
+    return shapely.transform(shape, lambda places: np.round(places - moved, 2))
 
 
 def _grown(shape: Polygon) -> Polygon:

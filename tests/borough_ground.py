@@ -64,6 +64,10 @@ class Ground:
     barns: list[Polygon]
     backlands: list[Polygon] = field(default_factory=list)
 
+    def buildings(self) -> list[Polygon]:
+        """Houses, then barns."""
+        return [*(plot.house for plot in self.plots), *self.barns]
+
     def boundaries(self) -> list[LineString]:
         """Hedges, fences and walls, each once, from junction to junction."""
         plots = shapely.union_all([shapely.boundary(plot.plot) for plot in self.plots])

@@ -5,7 +5,7 @@ The ground is the new map. A place on the old map is the ground minus the shift 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import shapely
@@ -38,6 +38,9 @@ class Shift:
     slope: Places
     sheet_m: Places
     bend_m: float
+    resurveyed: shapely.STRtree = field(default_factory=lambda: shapely.STRtree([]))
+    """Buildings on the ground that each have a shift of their own on top: that of its row in ``own``."""
+    own: Places = field(default_factory=lambda: np.empty((0, 2)))
 
     @classmethod
     def make(cls, rng: np.random.Generator, kind: Kind) -> Shift:
@@ -54,6 +57,13 @@ class Shift:
             sheet_m=sheet_m,
             bend_m=kind.bend_m,
         )
+
+    def with_resurveyed(self, buildings: list[shapely.Polygon], rng: np.random.Generator, kind: Kind) -> Shift:
+        """The same shift, and one of its own for each of ``buildings`` in the resurveyed town."""
+        there = [each for each in buildings if TOWN.centroid.distance(each.centroid) < kind.resurveyed_radius_m]
+        angle, size = rng.uniform(0, 2 * np.pi, len(there)), rng.uniform(*kind.building_shift_m, len(there))
+        own = size[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        return replace(self, resurveyed=shapely.STRtree(there), own=own)
 
     def sheet(self, ground: Places) -> NDArray[np.int_]:
         """The old sheet ``(n, 2)`` (column, row) that each place was drawn on."""
@@ -73,6 +83,8 @@ class Shift:
         tilt = np.einsum("nij,nj->ni", self.slope[column, row], ground - middle)
         wave = 0.5 * np.sin((ground - [WEST, SOUTH]) @ np.array([[1.1e-3, 4e-4], [-3e-4, 9e-4]]) + self.phase[2:])
         moved = self.constant[column, row] + tilt + wave
+        place, building = self.resurveyed.query(shapely.points(ground), predicate="intersects")
+        moved[place] += self.own[building]
         return np.where(is_unmoved(ground)[:, None], 0.0, moved)
 
     def sheet_edges(self) -> list[Places]:

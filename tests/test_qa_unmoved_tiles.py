@@ -7,6 +7,7 @@ import pytest
 
 from qa.control import judge_control
 from qa.unmoved_tiles import find_breaks_about, unmoved_tiles
+from transforms.breaks import Breaks
 from transforms.contract import Control
 
 TILE = np.array([[1000.0, 1000.0, 2000.0, 2000.0]])
@@ -59,6 +60,18 @@ def test_the_edge_of_the_tile_is_a_break_to_the_centimetre(split_easting: float 
     assert (west == east) == (split_easting is None)
     assert np.isfinite(breaks.jump_m).all()
     assert (np.concatenate(breaks.half_width_m) > 0).all()
+
+
+def test_a_break_that_lies_in_the_tile_alone_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Around the tile nothing stays of it, not even a line without vertices."""
+    across, within = np.array([[0.0, 500.0], [3000.0, 500.0]]), np.array([[1200.0, 1200.0], [1800.0, 1700.0]])
+    widths, sides = (np.full(2, 10.0), np.full(2, 10.0)), np.array([0, 1])
+    found = Breaks((across, within), sides, 1 - sides, np.ones(2), widths, 2)
+    monkeypatch.setattr("qa.unmoved_tiles.find_breaks", lambda *_: found)
+    breaks = find_breaks_about(net()[0], TILE)
+    np.testing.assert_array_equal(breaks.lines[0], across)
+    assert min(len(line) for line in breaks.lines) >= 2
+    assert breaks.piece(np.array([[1250.0, 1600.0], [1700.0, 1300.0]])).tolist() == [2, 2]
 
 
 def test_links_of_such_a_tile_are_believed_and_its_neighbours_too() -> None:
