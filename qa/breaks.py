@@ -42,6 +42,9 @@ MOST_CONTROL = 50_000
 LEAST_REGION = 6
 """A smaller group is no piece of land but a cluster for the officer."""
 
+LEAST_LAND = 5
+"""Shares of the net below which a region is no land that a line could be drawn about: a few houses that moved alike."""
+
 LOOSE_CHANCE = 0.001
 """Below this chance the control of a small region is no smooth shift."""
 
@@ -127,11 +130,20 @@ def _regions(control: Control, edges: Ints, seed: int) -> RegionControl:
     sites = Sites(quadratic_terms(points, points.mean(axis=0)), shift, noise_m, edges, noise_m**-2)
     label, agrees, prior = find_regions(sites, np.array([max(spread, 0.1), *[slope] * 5]), seed=seed)
     agrees &= np.bincount(label, agrees)[label] >= LEAST_REGION
+    agrees &= _land(points, label, agrees)[label] >= LEAST_LAND
     if not agrees.any():
         return RegionControl(points, shift, noise_m, np.zeros(len(points), int), prior)
     found = np.unique(label[agrees], return_inverse=True)[1]
     ragged = _without_loose(RegionControl(points[agrees], shift[agrees], noise_m[agrees], found, prior))
     return replace(ragged, label=_weld(ragged)[ragged.label])
+
+
+def _land(points: Points, label: Ints, agrees: Mask) -> Ints:
+    """In how many cells, each as large as one control point's share of the net, each region has control that agrees."""
+    side_m = max(float(np.sqrt(np.prod(np.ptp(points, axis=0)) / len(points))), 1e-3)
+    cell = np.floor((points - points.min(axis=0)) / side_m).astype(np.int64)
+    taken = np.unique(np.column_stack([label, cell])[agrees], axis=0)
+    return np.bincount(taken[:, 0], minlength=int(label.max()) + 1)
 
 
 def _without_loose(regions: RegionControl) -> RegionControl:
