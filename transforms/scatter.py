@@ -67,7 +67,8 @@ class Scatter:
         if len(control) < NEIGHBOURS:
             return cls(tree, np.zeros(len(control)))
         apart_m, near = tree.query(control.before, NEIGHBOURS, workers=query_threads(len(control)))
-        about = _about_the_field(residual, error_m, covariance.noise_m, near)
+        noise_m2 = covariance.variance_m2.sum() * covariance.noise(control.code)
+        about = _about_the_field(residual, error_m, noise_m2, near)
         return cls(tree, np.maximum(about, _among_neighbours(control, covariance, apart_m, near)))
 
     def at(self, points: Points) -> NDArray[np.float64]:
@@ -75,11 +76,11 @@ class Scatter:
         return self.excess_m2[self.tree.query(points, workers=query_threads(len(points)))[1]]
 
 
-def _about_the_field(residual: Points, error_m: Floats, noise_m: float, near: NDArray[np.int_]) -> Floats:
+def _about_the_field(residual: Points, error_m: Floats, noise_m2: Floats, near: NDArray[np.int_]) -> Floats:
     """Excess of the mean squared residual; under noise alone that is the noise variance less the field's."""
-    looseness = np.maximum(1.0 - (error_m / noise_m) ** 2, LEAST_LOOSENESS)
+    looseness = np.maximum(1.0 - error_m**2 / np.maximum(noise_m2, 1e-12), LEAST_LOOSENESS)
     seen = ((residual**2).sum(axis=1) / looseness)[near].mean(axis=1)
-    return _excess(seen, np.full(len(near), noise_m**2))
+    return _excess(seen, noise_m2[near].mean(axis=1))
 
 
 def _among_neighbours(control: Control, covariance: Covariance, apart_m: Floats, near: NDArray[np.int_]) -> Floats:
