@@ -130,6 +130,19 @@ def test_a_bend_that_thin_control_hardly_follows_is_no_break() -> None:
     assert find_breaks(Control(before, before + swing + rng.normal(0.0, 0.1, before.shape))).count == 1
 
 
+def test_houses_that_each_moved_a_little_of_their_own_are_not_divided_by_lines() -> None:
+    """Two corners of a house agree, and the houses beside it by chance; that is no piece of land."""
+    rng = np.random.default_rng(3)
+    countryside = rng.uniform(0.0, 6000.0, (4000, 2))
+    houses = np.stack(np.meshgrid(np.arange(2600.0, 3400.0, 25.0), np.arange(2600.0, 3400.0, 25.0)), -1).reshape(-1, 2)
+    angle, own_m = rng.uniform(0.0, 2.0 * np.pi, len(houses)), rng.uniform(0.3, 1.0, len(houses))
+    corners = houses[:, None] + np.array([[0.0, 0.0], [9.0, 0.0]])
+    own = np.repeat(own_m[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), 2, axis=0)
+    before = np.concatenate([countryside, corners.reshape(-1, 2)])
+    shift = np.array([1.2, -0.9]) + np.concatenate([np.zeros_like(countryside), own])
+    assert find_breaks(Control(before, before + shift + rng.normal(0.0, 0.15, before.shape))).count == 1
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 30])
 def test_small_or_collinear_control_has_no_breaks(count: int) -> None:
     """Too little control, or control along one line, is answered with no breaks and no failure."""
