@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -185,6 +186,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise _no_permission(path, error) from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what a killed process began to write anywhere below ``folder`` and nobody will finish."""
+    for left_behind in list(folder.rglob(".*.part*")):
+        if left_behind.is_dir():
+            shutil.rmtree(left_behind, ignore_errors=True)
+        else:
+            left_behind.unlink(missing_ok=True)
 
 
 def _make_folder_of(path: Path) -> None:

@@ -197,6 +197,7 @@ def line_errors_m(borders: Borders, evidence: Evidence) -> tuple[Floats, ...]:
 
 
 def _errors_across(chain: Ints, borders: Borders, factors: SuperLU) -> Floats:
+    """Standard error at each node of a chain, none below that at its middle: how stiff lines are is a guess."""
     along = np.gradient(borders.nodes[chain], axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.hypot(*along.T), 1e-6)[:, None]
     pull = np.zeros((borders.nodes.size, len(chain)))

@@ -22,6 +22,7 @@ from qa.neighbours import (
     local_planes,
     local_scale,
     nearest_others,
+    share_side_m,
     usual_scale,
 )
 from qa.regions import Sites, find_regions, quadratic_terms
@@ -140,8 +141,7 @@ def _regions(control: Control, edges: Ints, seed: int) -> RegionControl:
 
 def _land(points: Points, label: Ints, agrees: Mask) -> Ints:
     """In how many cells, each as large as one control point's share of the net, each region has control that agrees."""
-    side_m = max(float(np.sqrt(np.prod(np.ptp(points, axis=0)) / len(points))), 1e-3)
-    cell = np.floor((points - points.min(axis=0)) / side_m).astype(np.int64)
+    cell = np.floor((points - points.min(axis=0)) / share_side_m(points)).astype(np.int64)
     taken = np.unique(np.column_stack([label, cell])[agrees], axis=0)
     return np.bincount(taken[:, 0], minlength=int(label.max()) + 1)
 
@@ -228,7 +228,7 @@ def _spread_out(middle: Points, pair: Ints) -> Ints:
 
 def _drawn(regions: RegionControl) -> Breaks:
     """The borders between regions as straightened, measured lines."""
-    step_m = float(np.sqrt(np.prod(np.ptp(regions.points, axis=0)) / len(regions.points)))
+    step_m = share_side_m(regions.points)
     ring, ring_label = _ring(regions, step_m)
     sites, label = np.concatenate([regions.points, ring]), np.concatenate([regions.label, ring_label])
     ragged = trace_borders(sites, label, step_m)

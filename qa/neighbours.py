@@ -115,6 +115,11 @@ def weighted_solve(design: Floats, target: Floats, weight: Floats, slope_pull: f
     return inverse, inverse @ (np.swapaxes(weighted, 1, 2) @ target)
 
 
+def share_side_m(points: Points) -> float:
+    """Side in metres of the square that is one control point's share of the land within their bounds."""
+    return float(np.sqrt(np.prod(np.ptp(points, axis=0)) / len(points)))
+
+
 def levelled(points: Points, shift: Points, weight: Floats, rounds: int = 10) -> Points:
     """``shift`` ``(n, 2)`` less one robust plane through all of it, where that is most of the shift; else as it is.
 

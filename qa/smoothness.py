@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from qa.local_surfaces import NEIGHBOURS, RegionControl
+from qa.neighbours import share_side_m
 from transforms.contract import Points
 
 Floats = NDArray[np.float64]
@@ -55,7 +56,7 @@ class Smoothness:
         # As many as are asked where two regions meet: so both see as far.
         rows = regions.nearest(regions.points[picked], regions.label[picked], count=2 * NEIGHBOURS)
         level_m = float(regions.prior[0])
-        spacing_m = float(np.sqrt(np.prod(np.ptp(regions.points, axis=0)) / count))
+        spacing_m = share_side_m(regions.points)
         tried = [
             cls(level_m, share * level_m, spacings * spacing_m) for share, spacings in product(AMPLITUDES, LENGTHS)
         ]

@@ -127,7 +127,7 @@ def _breaks_nearby(field_file: Path, offers: Sequence[Offer]) -> Lines:
     near = [
         number for number, line in enumerate(lines) if len(tree.query(line, predicate="dwithin", distance=NEARBY_M))
     ]
-    half_width_m = [float(np.median(breaks.half_width_m[number])) for number in near]
+    half_width_m = [round(float(np.median(breaks.half_width_m[number])), 1) for number in near]
     return Lines([shapely.to_wkb(lines[number]) for number in near], {"half_width_m": half_width_m})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance, migration_lock
-from pipeline.storage import Migration
+from pipeline.storage import Migration, remove_half_written
 from transforms.errors import PostPaiError, SettingsError
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -38,7 +37,7 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     enter_instance()
     try:
         with migration_lock(migration.root):
-            _remove_what_a_killed_run_left(migration)
+            remove_half_written(migration.build_dir)
             failures = _run_assets(migration, names, _reporter(progress))
     except Timeout:
         raise SettingsError(
@@ -50,15 +49,6 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     if failures:
         raise RunFailed("\n".join([table.rstrip(), *failures]))
     return table
-
-
-def _remove_what_a_killed_run_left(migration: Migration) -> None:
-    """Half-written files never take a finished one's place; here those go that nobody will finish."""
-    for left_behind in list(migration.build_dir.rglob(".*.part*")):
-        if left_behind.is_dir():
-            shutil.rmtree(left_behind, ignore_errors=True)
-        else:
-            left_behind.unlink(missing_ok=True)
 
 
 def _where(migration: Migration) -> str:
