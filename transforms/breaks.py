@@ -186,12 +186,14 @@ class Breaks:
         across, offset = own.copy(), np.full(len(points), np.inf)
         if not self.lines or len(points) == 0:
             return Sides(own, across, offset)
-        near = np.flatnonzero(self._raster.at_least_m(points) < reach * self._dense_half_width_m.max())
-        place, distance = self._raster.dense_near(points[near]), self.distance_m(points[near])
+        place = self._raster.dense_near(points)
         half_width_m = self._dense_half_width_m[place]
-        close = distance < reach * half_width_m
-        rows, line = near[close], self._raster.line[place[close]]
-        offset[rows] = distance[close] / half_width_m[close]
+        near = np.flatnonzero(self._raster.at_least_m(points) < reach * half_width_m)
+        distance = self.distance_m(points[near])
+        close = distance < reach * half_width_m[near]
+        rows = near[close]
+        offset[rows] = distance[close] / half_width_m[rows]
+        line = self._raster.line[place[rows]]
         across[rows] = np.where(self.left[line] == own[rows], self.right[line], self.left[line])
         return Sides(own, across, offset)
 
