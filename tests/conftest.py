@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.load_profile("ci")  # the same examples in every run; `pytest --hypothesis-profile=default` looks for new ones
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

@@ -33,6 +33,9 @@ class BendingField:
         moved[piece < 0] = np.nan
         return moved
 
+    def is_beside_break(self, points, reach_m):
+        return np.abs(points[:, 0] - self.break_easting) <= reach_m
+
     def uncertainty(self, points):
         return np.where(points[:, 0] > self.end_easting, np.nan, 0.1 + np.abs(points[:, 0]) / 1e6)
 

@@ -40,6 +40,7 @@ def _distance_m(point, line):
 @settings(max_examples=30, deadline=None)
 @given(start=places, end=places, break_easting=coordinates)
 @example(start=(-1023.0, 0.0), end=(1.938, 0.0), break_easting=1.938)
+@example(start=(0.0, 0.0), end=(3.0, 0.0), break_easting=0.0)
 def test_a_moved_edge_stays_within_the_tolerance_of_its_exact_image(start, end, break_easting):
     field = BendingField(break_easting=break_easting)
     starts, ends = np.array([start]), np.array([end])
