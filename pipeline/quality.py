@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 from numpy.typing import NDArray
 
 from pipeline.base_maps import read_base_maps
@@ -118,7 +119,7 @@ class _Proposal:
 
 def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) -> triage.Verdicts:
     move, limits, regimes = proposal.move, proposal.limits, proposal.regimes
-    position_doubt = _position_doubt(measures, proposal.is_placed_by_map, limits)
+    position_doubt = _position_doubt(proposal, measures)
     out_m = np.fmax(np.fmax(measures["shift_m"], measures["base_map_disagreement_m"]), limits.position_error_m)
     findings = findings_of(measures, move.moved, limits)
     for code in _ANSWERED_BY_THE_MAP:
@@ -129,7 +130,7 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
     )
 
 
-def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits: Limits) -> NDArray[np.float64]:
+def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float64]:
     """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
 
     It is silent too where a break may run between a vertex and the corners that speak for it. A building may have moved
@@ -137,7 +138,7 @@ def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits
     all round and was placed by those very lines is where the map shows it, whatever corners near by did.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
-    uncertainty_m, limit_m = measures["uncertainty_m"], limits.position_error_m
+    uncertainty_m, limit_m = measures["uncertainty_m"], proposal.limits.position_error_m
     seen = triage.position_wrong_chance(
         uncertainty_m, measures["base_map_disagreement_m"], measures["base_map_error_m"], limit_m
     )
@@ -145,11 +146,18 @@ def _position_doubt(measures: Measures, placed_by_map: NDArray[np.bool_], limits
     is_partial = measures["base_map_told_ratio"] < 1.0
     is_across = measures["base_map_reach_m"] > measures["break_distance_m"]
     chance = np.where(is_partial | is_across, np.maximum(seen, alone), seen)
-    moved_alone = (measures["building"] != NO_BUILDING) & (measures["base_map_reach_m"] > 0.0)
+    moved_alone = _moves_with_building(proposal.move, measures) & (measures["base_map_reach_m"] > 0.0)
     of_neighbours_m = np.fmax(uncertainty_m, measures["base_map_error_m"])
     scattered = triage.position_wrong_chance(of_neighbours_m, unseen, unseen, limit_m)
     chance = np.where(moved_alone, np.maximum(chance, scattered), chance)
-    return np.where(placed_by_map, 0.0, chance)
+    return np.where(proposal.is_placed_by_map, 0.0, chance)
+
+
+def _moves_with_building(move: Move, measures: Measures) -> NDArray[np.bool_]:
+    """Points in a building, and where most of a layer's points lie in buildings, those beside them too."""
+    is_point = move.moved & (shapely.get_type_id(move.before) == 0)
+    in_building = measures["building"] != NO_BUILDING
+    return is_point if in_building.sum() > 0.5 * is_point.sum() else in_building
 
 
 def _stage_findings(proposal: _Proposal) -> Masks:
@@ -168,14 +176,14 @@ def _with_parted_neighbours(
     """Hand both sides of a parted edge to review where both would be final.
 
     Where one side is with an officer already, the other keeps its verdict: its own place is not in doubt, and the
-    officer sees it beside the one to place.
+    officer sees it beside the one to place. Where the new map placed both, it is the map that parts them, at a break.
     """
     pairs, gap_m = parted_pairs(vertices, proposal.limits.shared_edge_m)
     gap = shared_edge_gap_m(pairs, gap_m, len(proposal.move))
-    final = verdicts.verdict != triage.REVIEW
-    both_final = pairs[final[pairs].all(axis=1)] if len(pairs) else pairs
+    is_final, by_map = verdicts.verdict != triage.REVIEW, proposal.is_placed_by_map
+    unsure = pairs[is_final[pairs].all(axis=1) & ~by_map[pairs].all(axis=1)]
     parted = np.zeros(len(proposal.move), dtype=bool)
-    parted[both_final.ravel()] = True
+    parted[unsure.ravel()] = True
     if not parted.any():
         return verdicts, gap
     return _triage(proposal, measures, {"shared_edge_parted": parted}), gap

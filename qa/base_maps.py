@@ -6,6 +6,7 @@ Geometries in, distances out. Reading the files is ``pipeline/base_maps.py``'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import shapely
@@ -61,6 +62,12 @@ class Edition:
             np.array([str(value or "") for value in ids[is_area]], dtype=str),
             cKDTree(centres) if len(centres) else None,
         )
+
+    @property
+    def area_of_row(self) -> NDArray[np.int_]:
+        """Which area each geometry is, ``(n,)``; -1 for what is none."""
+        is_area = shapely.get_dimensions(self.geometries) == 2
+        return np.where(is_area, np.cumsum(is_area) - 1, -1)
 
     def line_distance_m(self, points: Points) -> NDArray[np.float64]:
         """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``FAR_M``."""
@@ -155,6 +162,15 @@ class BaseMaps:
         matches = match_features(before.geometries, after.geometries, before.ids, after.ids)
         return cls(before, after, matches, _common_corners(before, matches))
 
+    @cached_property
+    def area_after(self) -> NDArray[np.int_]:
+        """Which area of the new edition each area of the old one is, ``(areas + 1,)``; -1 unknown, and last for none."""
+        old, new = self.before.area_of_row[self.matches.old], self.after.area_of_row[self.matches.new]
+        found = np.full(len(self.before.area_ids) + 1, -1)
+        both = (old >= 0) & (new >= 0)
+        found[old[both]] = new[both]
+        return found
+
     def observed_shift(self, points: Points) -> ObservedShift:
         """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
 
@@ -219,11 +235,9 @@ def _common_corners(before: Edition, matches: Matches) -> CommonCorners | None:
     near = np.linalg.norm(shift, axis=1) <= LONGEST_SHIFT_M
     if not near.any():
         return None
-    dimensions = shapely.get_dimensions(before.geometries)
-    area_of_row = np.cumsum(dimensions == 2) - 1
-    row = matches.old[matches.corner_pair]
-    is_area = near & (dimensions[row] == 2)
-    area = area_of_row[row[is_area]]
+    area = before.area_of_row[matches.old[matches.corner_pair]]
+    is_area = near & (area >= 0)
+    area = area[is_area]
     of_area = _median_by(area, shift[is_area], len(before.area_ids))
     spread_m = _spread_by(area, shift[is_area], of_area)
     return CommonCorners(cKDTree(matches.corner_before[near]), shift[near], of_area, spread_m)

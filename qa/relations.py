@@ -71,8 +71,9 @@ def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, withi
 def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[np.str_]:
     """Whether points lie in the same building on the new map as on the old one, ``(n,)`` words.
 
-    A building without an id, or with one that the new map does not know, counts as the same as any: ids are re-issued.
-    It is gone where the new map neither knows its id nor shows any building on its site.
+    Which building is which its shape and its neighbours say (``qa/matching.py``), and only then its id. One without an
+    id, or with one that the new map does not know, counts as the same as any: ids are re-issued. It is gone where the
+    new map neither knows its id nor shows any building on its site.
 
     Parameters
     ----------
@@ -81,9 +82,12 @@ def building_relation(before: Points, after: Points, base: BaseMaps) -> NDArray[
     base
         The two editions.
     """
-    old_ids, was_inside = _building_ids(before, base, old=True)
-    new_ids, is_inside = _building_ids(after, base, old=False)
-    moved_house = is_inside & np.isin(old_ids, base.after.area_ids) & (old_ids != new_ids) & (old_ids != "")
+    was_in, is_in = base.before.area_at(before), base.after.area_at(after)
+    was_inside, is_inside = was_in >= 0, is_in >= 0
+    old_ids, new_ids = np.append(base.before.area_ids, "")[was_in], np.append(base.after.area_ids, "")[is_in]
+    by_id = np.isin(old_ids, base.after.area_ids) & (old_ids != new_ids) & (old_ids != "")
+    it_is = base.area_after[was_in]
+    moved_house = is_inside & np.where(it_is >= 0, it_is != is_in, by_id)
     relation = np.where(is_inside, SAME_BUILDING, LEFT_BUILDING)
     relation = np.where(moved_house, OTHER_BUILDING, relation)
     left = np.flatnonzero(was_inside & ~is_inside & (old_ids != "") & ~np.isin(old_ids, base.after.area_ids))
@@ -130,10 +134,3 @@ def line_distance_change_m(before: Points, after: Points, base: BaseMaps, near_m
     old = base.before.line_distance_m(before)
     new = base.after.line_distance_m(after)
     return np.where(old <= near_m, np.abs(new - old), np.nan)
-
-
-def _building_ids(points: Points, base: BaseMaps, *, old: bool) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
-    edition = base.before if old else base.after
-    area = edition.area_at(points)
-    ids = np.append(edition.area_ids, "")  # the last one answers for -1
-    return ids[area], area >= 0

@@ -95,10 +95,10 @@ def position_wrong_chance(
 ) -> Numbers:
     """The chance ``(n,)`` that a moved feature is out by more than ``limit_m``.
 
-    The error is taken as circular normal about what the base map shows (Rice's distribution: the square of the
-    distance is a non-central chi-square of two degrees of freedom). Where the base map shows nothing, the field's own
-    uncertainty stands alone; where it does, the smaller of the two, for the field may rest on the same map. A
-    disagreement larger than the field's uncertainty shows that the field is less sure than it says, so it replaces it.
+    The error is taken as circular normal (Rice's distribution: the square of the distance is a non-central chi-square
+    of two degrees of freedom). Where the base map shows nothing, the field's own uncertainty stands alone; where it
+    does, both are weighed by their variances. A disagreement larger than the base map's own error explains shows that
+    the field is less sure than it says.
 
     Parameters
     ----------
@@ -116,11 +116,12 @@ def position_wrong_chance(
     [0.0, 0.368]
     """
     shown = np.isfinite(disagreement_m) & np.isfinite(disagreement_error_m)
-    field_variance = np.maximum(uncertainty_m, np.where(shown, disagreement_m, 0.0)) ** 2
-    base_variance = np.where(shown, disagreement_error_m, np.inf) ** 2
-    share = np.where(shown, field_variance / (field_variance + np.where(shown, base_variance, 1.0)), 1.0)
-    offset = np.where(shown, share * np.nan_to_num(disagreement_m), 0.0)
-    variance = np.where(shown, np.minimum(field_variance, base_variance), field_variance)
+    base_variance = np.where(shown, disagreement_error_m, 0.0) ** 2
+    unexplained = np.where(shown, disagreement_m, 0.0) ** 2 - base_variance
+    field_variance = np.maximum(uncertainty_m**2, np.where(shown, unexplained, 0.0))
+    share = np.where(shown, field_variance / np.maximum(field_variance + base_variance, 1e-12), 0.0)
+    offset = share * np.nan_to_num(disagreement_m)
+    variance = np.where(shown, share * base_variance, field_variance)
     per_axis = np.maximum(variance / 2.0, 1e-6)
     chance = ncx2.sf(limit_m**2 / per_axis, 2, np.maximum(offset**2 / per_axis, 1e-12))
     return np.where(np.isfinite(variance), chance, 1.0)

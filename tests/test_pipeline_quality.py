@@ -61,7 +61,7 @@ def control_table(areas):
     return pa.table({**places, "verdict": ["used"] * len(old)})
 
 
-def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, days=None):
+def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, days=None, placed_by_map=False):
     rows = pa.array(range(len(geometries)), pa.int64())
     captured = pa.array(days or [None] * len(geometries), pa.string())
     layer_dir = migration.layer_dir("sites")
@@ -81,6 +81,7 @@ def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, day
         "shift_m": length,
         "uncertainty_m": np.full(len(geometries), 0.1),
         "control_distance_m": np.full(len(geometries), 20.0),
+        "is_placed_by_map": np.full(len(geometries), placed_by_map),
     }
     pq.write_table(pa.table(shifted), migration.shifted("sites"))
 
@@ -153,6 +154,16 @@ def test_neighbours_that_would_part_both_go_to_an_officer(migration):
     assert 0 in parted
     assert len(parted) >= 3
     assert all(rows[row]["verdict"] == "review" for row in parted)
+    assert rows[0]["shared_edge_gap_m"] == pytest.approx(0.25)
+
+
+def test_neighbours_that_the_new_map_itself_parts_are_no_doubt(migration):
+    areas = western()
+    proposals = on_new_map(areas)
+    proposals[0] = shapely.affinity.translate(proposals[0], 0.25, 0.0)
+    write_layer(migration, areas, proposals, [True] * len(areas), placed_by_map=True)
+    _, rows = judged(migration)
+    assert not any("shared_edge_parted" in row["reasons"] for row in rows)
     assert rows[0]["shared_edge_gap_m"] == pytest.approx(0.25)
 
 

@@ -52,6 +52,18 @@ def test_points_stay_in_their_building_leave_it_or_land_in_another(base, centres
     assert building_relation(np.array([[-500.0, -500.0]]), np.array([[0.0, 0.0]]), base).tolist() == ["none"]
 
 
+def test_buildings_whose_ids_were_exchanged_are_known_by_their_shapes():
+    _, buildings = plots()
+    old = buildings[is_west(buildings)]
+    ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
+    exchanged = ids.copy()
+    exchanged[[3, 4]] = ids[[4, 3]]
+    maps = BaseMaps.of(Edition.of(old, ids), Edition.of(shapely.transform(old, LittleField()), exchanged))
+    points = shapely.get_coordinates(shapely.centroid(old[[3, 4, 3]]))
+    after = LittleField()(points[[0, 1, 1]])
+    assert building_relation(points, after, maps).tolist() == ["same", "same", "other"]
+
+
 def test_only_a_building_that_the_new_map_neither_names_nor_shows_is_gone():
     """Where its site is built up, or it never had an id, the point has left its building."""
     _, buildings = plots()
