@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.settings import LayerSettings, Settings
 from pipeline.tile_dates import TileDates
-from qa.regime import Evidence
+from qa.captures import Evidence
 from transforms.errors import SettingsError
 
 _SCALE = re.compile(r"1\s*[:/]\s*(\d[\d ,]*)(k\b)?", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline import ledger
 from pipeline.base_maps import read_base_maps
 from pipeline.captures import read_evidence
+from pipeline.dates import date_wrong_ratio
 from pipeline.field_file import read_field
 from pipeline.fingerprint import layer_hash
 from pipeline.fitted import Fitted
@@ -179,6 +180,8 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
         return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
     geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
     evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
+    if settings.captured_column:
+        evidence = replace(evidence, date_wrong_ratio=date_wrong_ratio(migration, settings.name))
     limits = limits_in_force(migration.settings.limits)
     return classify(geometries, evidence, read_base_maps(migration), fitted.field, limits)
 

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.formats import GEOMETRY, LayerStream, open_batches, write_batches
+from pipeline.delivered import on_the_grid, open_layer
+from pipeline.formats import GEOMETRY, LayerStream, write_batches
 from pipeline.formats.recognise import recognise
 from pipeline.geometry.layer_census import LayerCensus
 from pipeline.geometry.wkb_batch import WkbBatch
@@ -105,18 +106,6 @@ def stage_layer(migration: Migration, layer_name: str) -> StagedLayer:
     return staged
 
 
-def open_layer(path: Path, settings: LayerSettings) -> Any:
-    """Open a layer's stream as its settings say; see ``formats.open_batches``."""
-    return open_batches(
-        path,
-        layer=settings.source_layer,
-        encoding=settings.encoding,
-        easting_column=settings.easting_column,
-        northing_column=settings.northing_column,
-        wkt_column=settings.wkt_column,
-    )
-
-
 def refuse_unusable_columns(stream: LayerStream, settings: LayerSettings) -> None:
     """Refuse settings that name columns the source does not have."""
     for key in _NAMED_COLUMNS:
@@ -167,14 +156,6 @@ def _staged(
         geometry = on_the_grid(geometry, grid)
         census.add(batch, geometry)
         yield pa.RecordBatch.from_arrays([*columns, rows, geometry], schema=schema)
-
-
-def on_the_grid(geometry: pa.Array, grid: Georeference) -> pa.Array:
-    """WKB in National Grid metres: the same array, unless the settings ask for a cure."""
-    if grid.is_identity:
-        return geometry
-    wkb = WkbBatch.of(geometry)
-    return wkb.with_places(grid.apply(wkb.place))
 
 
 def _hashes(path: Path, settings: LayerSettings) -> dict[str, str]:

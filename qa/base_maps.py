@@ -164,7 +164,7 @@ class BaseMaps:
 
     @cached_property
     def area_after(self) -> NDArray[np.int_]:
-        """Which area of the new edition each area of the old one is, ``(areas + 1,)``; -1 unknown, and last for none."""
+        """Which area of the new edition each of the old one is, ``(areas + 1,)``; -1 unknown, and last for no area."""
         old, new = self.before.area_of_row[self.matches.old], self.after.area_of_row[self.matches.new]
         found = np.full(len(self.before.area_ids) + 1, -1)
         both = (old >= 0) & (new >= 0)

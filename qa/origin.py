@@ -31,8 +31,14 @@ _MARGIN_WEIGHT = 10.0
 _START_WEIGHT = 10.0
 _LEAST_CHANCE = 1e-6
 
-_DATE_PRIOR = np.array([[98.0, 2.0], [2.0, 98.0], [2.0, 2.0], [98.0, 2.0], [98.0, 2.0], [2.0, 2.0]])
-"""Pseudo-counts of (old, new) for each kind of date: a date is wrong about once in fifty."""
+USUAL_WRONG_RATIO = 0.02
+"""A date is wrong about once in fifty, where nothing better is known."""
+
+_DATE_WEIGHT = 100.0
+"""So many features of a layer say as much of its dates as what is expected beforehand."""
+
+TELLING_ODDS = 20.0
+"""Odds of one map against the other from which the place of a feature alone tells its origin."""
 
 MISPLACED_CHANCE = 0.01
 """About one record in a hundred is misplaced; in a layer drawn freely that could not be learned."""
@@ -52,8 +58,8 @@ class Signs:
         ``(n,)`` one of the kinds above, ``DATED_BEFORE`` to ``NOTHING_SAID``.
     method
         ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
-    ground_ratio
-        Share of the features of ``MAYBE_GROUND`` that is to be expected to be measured on the ground.
+    date_prior
+        ``(kinds, 2)`` as of ``date_prior``.
     """
 
     on_before: NDArray[np.int_]
@@ -61,14 +67,7 @@ class Signs:
     is_told_apart: NDArray[np.bool_]
     dated: NDArray[np.int_]
     method: NDArray[np.int_]
-    ground_ratio: float = 0.0
-
-    @property
-    def date_prior(self) -> NDArray[np.float64]:
-        """Pseudo-counts ``(kinds, 2)`` of old map and new map for each kind of ``dated``."""
-        prior = _DATE_PRIOR.copy()
-        prior[MAYBE_GROUND] += prior[MAYBE_GROUND].sum() * self.ground_ratio * np.array([-1.0, 1.0])
-        return prior
+    date_prior: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -113,6 +112,23 @@ class Origins:
     place_odds: NDArray[np.float64]
 
 
+def date_prior(wrong_ratio: float, ground_ratio: float = 0.0) -> NDArray[np.float64]:
+    """Pseudo-counts ``(kinds, 2)`` of old map and new map for each kind of ``Signs.dated``, before anything is learned.
+
+    Parameters
+    ----------
+    wrong_ratio
+        Share of the dates that is to be expected to be wrong.
+    ground_ratio
+        Share of the features of ``MAYBE_GROUND`` that is to be expected to be measured on the ground.
+    """
+    right, wrong = _DATE_WEIGHT * (1.0 - wrong_ratio), _DATE_WEIGHT * wrong_ratio
+    listed = _DATE_WEIGHT * (1.0 - USUAL_WRONG_RATIO), _DATE_WEIGHT * USUAL_WRONG_RATIO
+    prior = np.array([[right, wrong], [wrong, right], [2.0, 2.0], listed, [right, wrong], [2.0, 2.0]])
+    prior[MAYBE_GROUND] += _DATE_WEIGHT * ground_ratio * np.array([-1.0, 1.0])
+    return prior
+
+
 def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
     """The chance of each origin of each feature.
 
@@ -133,7 +149,7 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
 
 
 def _log_of_date(signs: Signs, chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    counts = signs.date_prior
+    counts = signs.date_prior.copy()
     np.add.at(counts, signs.dated, chances[:, :2])
     return _log_of_shares(counts, signs.dated)
 

@@ -6,15 +6,15 @@ the map moved there at all. The chances themselves are computed in ``origin.py``
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from qa.base_maps import BaseMaps, Edition, Geometries
+from qa.captures import Evidence
 from qa.coincidence import (
     CELLS,
     Vertices,
@@ -26,6 +26,7 @@ from qa.coincidence import (
     smoothed_rows,
     traced_shares,
 )
+from qa.dates import DateRecord
 from qa.limits import Limits
 from qa.origin import (
     DATED_AFTER,
@@ -36,10 +37,12 @@ from qa.origin import (
     NEW,
     NOTHING_SAID,
     OLD,
+    TELLING_ODDS,
     UNDATED,
     Expected,
     Origins,
     Signs,
+    date_prior,
     origin_chances,
 )
 from transforms.contract import Points, ShiftField
@@ -72,103 +75,12 @@ REASONS = {
 }
 """Every reason this module gives, with the sentence an officer reads."""
 
-_TELLING_ODDS = 20.0
 _TELLING_SHIFT_M = 0.3
 _SEEN_WITHIN_M = 200.0
 _SIMULATED_FEATURES = 600
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
-_UNSAID_RATIO = 1.0 / 3.0
-"""For every three records that say they were measured on the ground there is one that does not."""
-_LARGEST_GROUND_RATIO = 0.5
 _MISPLACED_BY_M = (10.0, 30.0)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a layer's columns say of each feature's capture.
-
-    Parameters
-    ----------
-    captured_on
-        ``(n,)`` datetime64[D], NaT where unknown; None without such a column.
-    method
-        ``(n,)`` text, empty where unknown; None without such a column.
-    scale
-        ``(n,)`` denominators of the source map's scale, NaN where unknown; None without such a column.
-    ground_methods
-        Words a method begins a word with when the ground itself was measured; case does not matter.
-    new_map_loaded_on
-        Captures on or after this day were made on the new map; ``()`` or ``(n,)`` where it differs from tile to tile,
-        NaT or None where nobody knows.
-    new_map_complete_on
-        ``(n,)`` the last such day of the tiles a feature touches, where it touches several; None: the same day.
-    is_unchanged_tile
-        ``(n,)`` whether a feature lies in tiles only that are said never to have changed; None: nothing is said.
-    """
-
-    captured_on: NDArray[np.datetime64] | None = None
-    method: NDArray[np.str_] | None = None
-    scale: NDArray[np.float64] | None = None
-    ground_methods: Sequence[str] = field(default_factory=tuple)
-    new_map_loaded_on: np.datetime64 | NDArray[np.datetime64] | None = None
-    new_map_complete_on: NDArray[np.datetime64] | None = None
-    is_unchanged_tile: NDArray[np.bool_] | None = None
-
-    def dated(self, count: int) -> NDArray[np.int_]:
-        """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
-        if self.captured_on is None or self.new_map_loaded_on is None or np.isnat(self.captured_on).all():
-            return np.full(count, LISTED)
-        first = self.new_map_loaded_on
-        last = first if self.new_map_complete_on is None else self.new_map_complete_on
-        later, before = self.captured_on >= last, self.captured_on < first  # in between a date tells nothing
-        said_before = np.where(self.maybe_ground(count), MAYBE_GROUND, DATED_BEFORE)
-        unsaid = np.where(self.method_names(count) == "", NOTHING_SAID, UNDATED)
-        return np.select([later, before], [DATED_AFTER, said_before], unsaid)
-
-    def unchanged_tile(self, count: int) -> NDArray[np.bool_]:
-        """Whether the map is said never to have changed at each feature, ``(count,)``."""
-        return np.zeros(count, dtype=bool) if self.is_unchanged_tile is None else self.is_unchanged_tile
-
-    def method_names(self, count: int) -> NDArray[np.str_]:
-        """The methods in lower case, ``(count,)``, empty where unknown."""
-        return np.full(count, "", dtype="<U1") if self.method is None else np.char.lower(np.char.strip(self.method))
-
-    def measured_on_ground(self, count: int) -> NDArray[np.bool_]:
-        """Whether the method names a measurement of the ground, ``(count,)``."""
-        if not self.ground_methods:
-            return np.zeros(count, dtype=bool)
-        words = re.compile(r"\b(?:" + "|".join(re.escape(word.lower()) for word in self.ground_methods) + ")")
-        names, which = np.unique(self.method_names(count), return_inverse=True)
-        return np.array([bool(words.search(name)) for name in names], dtype=bool)[which]
-
-    def maybe_ground(self, count: int) -> NDArray[np.bool_]:
-        """Whether a feature may have been measured on the ground although its method is not said, ``(count,)``.
-
-        Not what states the scale of a source map, unless the layer's own ground surveys state one too, nor what was
-        captured before the first of them.
-        """
-        ground, maybe = self.measured_on_ground(count), self.method_names(count) == ""
-        if not ground.any():
-            return ground
-        if self.scale is not None and np.isnan(self.scale[ground]).all():
-            maybe &= np.isnan(self.scale)
-        if self.captured_on is not None:
-            maybe &= ~(self.captured_on < np.fmin.reduce(self.captured_on[ground]))
-        return maybe
-
-    def ground_ratio(self, count: int) -> float:
-        """Share of the features of ``MAYBE_GROUND`` that is to be expected to be measured on the ground."""
-        dated = self.dated(count)
-        maybe = np.sum(dated == MAYBE_GROUND)
-        said = np.sum(self.measured_on_ground(count) & (dated == DATED_BEFORE))
-        return float(min(_UNSAID_RATIO * said / maybe, _LARGEST_GROUND_RATIO)) if maybe else 0.0
-
-    def small_scale(self, count: int, limits: Limits) -> NDArray[np.bool_]:
-        """Whether the source map was too small in scale, ``(count,)``."""
-        if self.scale is None:
-            return np.zeros(count, dtype=bool)
-        return np.nan_to_num(self.scale, nan=0.0) >= limits.small_scale_denominator
 
 
 @dataclass(frozen=True)
@@ -217,6 +129,32 @@ def classify(
         The limits in force.
     """
     regimes = _undecided(len(geometries))
+    open_rows = _settle_by_columns(regimes, geometries, evidence, limits)
+    for rows, layer in _kinds(geometries, evidence, base, open_rows):
+        _judge_alike(layer, field, limits, regimes, rows)
+    _doubt_methods(geometries, evidence, base, limits, regimes)
+    return regimes
+
+
+def date_record(
+    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, field: ShiftField, limits: Limits
+) -> DateRecord:
+    """How the dates of a layer fare against its features' places, for the layers whose places tell nothing.
+
+    Parameters
+    ----------
+    geometries, evidence, base, field, limits
+        As for ``classify``; a few thousand features of a layer are enough.
+    """
+    open_rows = _settle_by_columns(_undecided(len(geometries)), geometries, evidence, limits)
+    kinds = [_sights(layer, field, limits) for _, layer in _kinds(geometries, evidence, base, open_rows)]
+    return DateRecord.together([DateRecord.of(seen.signs, seen.origins) for seen in kinds])
+
+
+def _settle_by_columns(
+    regimes: Regimes, geometries: Geometries, evidence: Evidence, limits: Limits
+) -> NDArray[np.bool_]:
+    """Settle what scale, coordinates and method alone decide, in place; the rows ``(n,)`` that stay open."""
     has_place = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
     open_rows = np.ones(len(geometries), dtype=bool)
     for settled, regime, reason, doubt in (
@@ -227,17 +165,21 @@ def classify(
     ):
         _settle(regimes, settled & open_rows, regime, reason, doubt)
         open_rows &= ~settled
-    dated, method = evidence.dated(len(geometries)), evidence.method_names(len(geometries))
-    ground, unchanged = evidence.ground_ratio(len(geometries)), evidence.unchanged_tile(len(geometries))
+    return open_rows
+
+
+def _kinds(
+    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, open_rows: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int_], _Alike]]:
+    """Points, and lines and areas, of the rows that are open."""
+    count = len(geometries)
+    dated, method, unchanged = evidence.dated(count), evidence.method_names(count), evidence.unchanged_tile(count)
+    prior = date_prior(evidence.date_wrong_ratio, evidence.ground_ratio(count))
     is_point = shapely.get_dimensions(geometries) == 0
-    for kind in (is_point, ~is_point):
+    for are_points, kind in ((True, is_point), (False, ~is_point)):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            still = unchanged[rows]
-            layer = _Alike(geometries[rows], dated[rows], method[rows], ground, base, bool(is_point[rows[0]]), still)
-            _judge_alike(layer, field, limits, regimes, rows)
-    _doubt_methods(geometries, evidence, base, limits, regimes)
-    return regimes
+            yield rows, _Alike(geometries[rows], dated[rows], method[rows], prior, base, are_points, unchanged[rows])
 
 
 def _doubt_methods(
@@ -280,27 +222,52 @@ class _Alike:
     geometries: Geometries
     dated: NDArray[np.int_]
     method: NDArray[np.str_]
-    ground_ratio: float
+    date_prior: NDArray[np.float64]
     base: BaseMaps | None
     are_points: bool
     is_unchanged: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Sights:
+    """What the two maps show of features that are alike, and the origins that follow."""
+
+    apart: _Apart
+    signs: Signs
+    origins: Origins
+
+
 def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
-    vertices = Vertices.of(layer.geometries)
-    apart = _apart(vertices, layer.base, field, limits)
-    is_still = apart.is_still
-    before_m, after_m = _coincidence(layer, vertices)
-    is_contradicted = layer.is_unchanged & ~is_still & (apart.usual_m > _TELLING_SHIFT_M) & (layer.base is not None)
+    seen = _sights(layer, field, limits)
+    is_still = seen.apart.is_still
+    is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > _TELLING_SHIFT_M)
+    is_contradicted &= layer.base is not None
     is_still = is_still | (layer.is_unchanged & ~is_contradicted)
-    origins = _origins(layer, vertices, before_m, after_m, apart)
-    regime, doubt = _regimes_of(origins.chances, apart.farthest_m, is_still, limits)
+    regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
     regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
-    reasons = _reasons_of(regime, is_still, origins, layer.dated) | {"tile_contradicted": is_contradicted}
+    reasons = _reasons_of(regime, is_still, seen.origins, layer.dated) | {"tile_contradicted": is_contradicted}
     for code, mask in reasons.items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)
+
+
+def _sights(layer: _Alike, field: ShiftField, limits: Limits) -> _Sights:
+    vertices = Vertices.of(layer.geometries)
+    apart = _apart(vertices, layer.base, field, limits)
+    before_m, after_m = _coincidence(layer, vertices)
+    inside_before, inside_after = _in_buildings(layer, vertices)
+    _, method = np.unique(np.append("", layer.method), return_inverse=True)
+    signs = Signs(
+        distance_class(before_m, inside_before),
+        distance_class(after_m, inside_after),
+        ~(apart.farthest_m < _TELLING_SHIFT_M),
+        layer.dated,
+        method[1:],
+        layer.date_prior,
+    )
+    expected = None if layer.base is None else _expected(layer, layer.base, vertices, apart.usual_m)
+    return _Sights(apart, signs, origin_chances(signs, expected))
 
 
 def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -334,21 +301,6 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
         is_still = vertices.mean(still.astype(float)) == 1.0
         shift_m = np.where(seen, length, shift_m)
     return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still)
-
-
-def _origins(
-    layer: _Alike,
-    vertices: Vertices,
-    before_m: NDArray[np.float64],
-    after_m: NDArray[np.float64],
-    apart: _Apart,
-) -> Origins:
-    _, method = np.unique(np.append("", layer.method), return_inverse=True)
-    is_told_apart = ~(apart.farthest_m < _TELLING_SHIFT_M)
-    inside_before, inside_after = _in_buildings(layer, vertices)
-    classes = distance_class(before_m, inside_before), distance_class(after_m, inside_after)
-    signs = Signs(*classes, is_told_apart, layer.dated, method[1:], layer.ground_ratio)
-    return origin_chances(signs, None if layer.base is None else _expected(layer, layer.base, vertices, apart.usual_m))
 
 
 def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -405,7 +357,7 @@ def _reasons_of(
 ) -> dict[str, NDArray[np.bool_]]:
     misplaced = (regime == UNKNOWN) & (origins.chances[:, NEITHER] > origins.chances[:, [OLD, NEW]].min(axis=1))
     placed = np.isin(regime, (AFFECTED, ALREADY_NEW))
-    says_old, says_new = origins.place_odds > _TELLING_ODDS, origins.place_odds < 1 / _TELLING_ODDS
+    says_old, says_new = origins.place_odds > TELLING_ODDS, origins.place_odds < 1 / TELLING_ODDS
     old, new = placed & (regime == AFFECTED), placed & (regime == ALREADY_NEW)
     silent = ~(says_old & old) & ~(says_new & new)
     return {

@@ -5,8 +5,9 @@ import pytest
 import shapely
 from two_maps import LittleField, base_maps, is_west, on_new_map, plots
 
+from qa.captures import Evidence
 from qa.limits import limits_in_force
-from qa.regime import REASONS, Evidence, classify
+from qa.regime import REASONS, classify
 
 LOADED = np.datetime64("2005-06-01")
 BEFORE, AFTER, NEVER = np.datetime64("1999-03-02"), np.datetime64("2007-03-02"), np.datetime64("NaT")

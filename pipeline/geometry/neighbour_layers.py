@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.formats import open_batches
+from pipeline.delivered import delivered_batches
 from pipeline.geometry.wkb_batch import WkbBatch
-from pipeline.georeference import understand
-from pipeline.settings import MOVING_STRATEGIES, LayerSettings
+from pipeline.settings import MOVING_STRATEGIES
 from pipeline.storage import Migration
 from transforms.contract import Points
 from transforms.errors import PostPaiError
@@ -27,24 +26,8 @@ def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
     for settings in migration.settings.layers:
         if settings.name != layer_name and settings.strategy in MOVING_STRATEGIES:
             try:
-                yield from _places(migration, settings)
+                for batch in delivered_batches(migration, settings):
+                    places = WkbBatch.of(batch.column(batch.num_columns - 1)).place
+                    yield places[np.isfinite(places).all(axis=1)]
             except PostPaiError:
                 continue
-
-
-def _places(migration: Migration, settings: LayerSettings) -> Iterator[Points]:
-    path = migration.source(settings.file)
-    with open_batches(
-        path,
-        layer=settings.source_layer,
-        encoding=settings.encoding,
-        easting_column=settings.easting_column,
-        northing_column=settings.northing_column,
-        wkt_column=settings.wkt_column,
-    ) as stream:
-        reference = None
-        for batch in stream.batches:
-            places = WkbBatch.of(batch.column(batch.num_columns - 1)).place
-            reference = reference or understand(stream.info.crs_wkt, places, settings, name=str(path))
-            places = places if reference.is_identity else reference.apply(places)
-            yield places[np.isfinite(places).all(axis=1)]

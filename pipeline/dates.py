@@ -1,0 +1,89 @@
+"""How many of a layer's dates are to be expected to be wrong, as the deliveries of a migration's other layers show.
+
+The delivered files are read, not what another stage made of them, so the outcome does not depend on which layer ran
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.base_maps import read_base_maps
+from pipeline.captures import read_evidence
+from pipeline.delivered import delivered_batches
+from pipeline.field_file import read_field
+from pipeline.formats import GEOMETRY
+from pipeline.geometry.linear_copy import linear_copy
+from pipeline.settings import LayerSettings
+from pipeline.storage import Migration
+from pipeline.tile_dates import read_tile_dates
+from qa.dates import DateRecord, expected_wrong_ratio
+from qa.limits import limits_in_force
+from qa.regime import date_record
+from transforms.errors import PostPaiError
+
+MOST_FEATURES = 1000
+"""So many of a layer are looked at, or up to twice as many: no layer counts for more than a hundred dates."""
+
+
+def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
+    """The share of wrong dates to be expected in a layer; a layer that cannot be read now has no say.
+
+    Raises
+    ------
+    FieldError
+        If there is no fitted shift, which tells how far the maps lie apart.
+    """
+    others = [each for each in migration.settings.layers if each.name != layer_name and each.captured_column]
+    return expected_wrong_ratio([_record(_Delivery.of(migration, settings)) for settings in others])
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """A layer as delivered; the same as another while nothing that its record depends on has changed."""
+
+    migration: Migration = field(compare=False)
+    layer: LayerSettings = field(compare=False)
+    settings: str
+    states: tuple[tuple[str, int, int], ...]
+
+    @classmethod
+    def of(cls, migration: Migration, layer: LayerSettings) -> Self:
+        maps = migration.settings.base_maps
+        named = [layer.file, *(each.file for each in (maps.before, maps.after) if each), maps.tile_dates]
+        files = [migration.field_file, *(migration.source(each) for each in named if each)]
+        states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
+        return cls(migration, layer, layer.model_dump_json() + migration.settings.model_dump_json(), tuple(states))
+
+
+@lru_cache(maxsize=256)
+def _record(delivery: _Delivery) -> DateRecord:
+    """Kept for the next layer, which asks the same of the others."""
+    migration, layer = delivery.migration, delivery.layer
+    base, shift_field = read_base_maps(migration), read_field(migration.field_file).field
+    try:
+        table = _evenly_taken(delivered_batches(migration, layer), MOST_FEATURES)
+        geometries, _ = linear_copy(table[GEOMETRY].to_pylist() if len(table) else [])
+        evidence = read_evidence(table, layer, migration.settings, read_tile_dates(migration), geometries)
+    except PostPaiError:
+        return DateRecord(0.0, 0.0)
+    return date_record(geometries, evidence, base, shift_field, limits_in_force(migration.settings.limits))
+
+
+def _evenly_taken(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
+    """Every row, or every second, or every fourth ..., so that at most ``2 * most`` are kept."""
+    kept, step, first = pa.table({}), 1, 0
+    for batch in batches:
+        rows = np.arange(-first % step, len(batch), step)
+        taken = pa.Table.from_batches([batch]).take(pa.array(rows))
+        kept = pa.concat_tables([kept, taken]) if first else taken
+        first += len(batch)
+        while len(kept) > 2 * most:
+            kept, step = kept.take(pa.array(np.arange(0, len(kept), 2))), 2 * step
+    return kept
