@@ -109,6 +109,11 @@ class _Proposal:
         self.is_placed_by_map = _booleans(shifted["is_placed_by_map"]) if placed else np.zeros(len(shifted), dtype=bool)
 
     @property
+    def lies_where_map_stayed(self) -> NDArray[np.bool_]:
+        """Which features rightly stay, since the old and the new map agree there."""
+        return np.array(["map_did_not_move" in codes for codes in self.regimes.reasons], dtype=bool)
+
+    @property
     def strategy(self) -> Strategy:
         return self.settings.strategy
 
@@ -133,9 +138,10 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
 def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float64]:
     """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
 
-    It is silent too where a break may run between a vertex and the corners that speak for it. A building may have moved
-    a little of its own: where only its neighbours speak for it, what they differ by is its doubt. What lay on its lines
-    all round and was placed by those very lines is where the map shows it, whatever corners near by did.
+    It is silent too where a break may run between a vertex and the corners that speak for it: where they reach beyond
+    one and do not lie all round the vertex. A building may have moved a little of its own: where only its neighbours
+    speak for it, what they differ by is its doubt. What lay on its lines all round and was placed by those very lines
+    is where the map shows it, whatever corners near by did.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], proposal.limits.position_error_m
@@ -145,6 +151,7 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     alone = triage.position_wrong_chance(uncertainty_m, unseen, unseen, limit_m)
     is_partial = measures["base_map_told_ratio"] < 1.0
     is_across = measures["base_map_reach_m"] > measures["break_distance_m"]
+    is_across &= measures["base_map_within_ratio"] < 1.0
     chance = np.where(is_partial | is_across, np.maximum(seen, alone), seen)
     moved_alone = _moves_with_building(proposal.move, measures) & (measures["base_map_reach_m"] > 0.0)
     of_neighbours_m = np.fmax(uncertainty_m, measures["base_map_error_m"])
@@ -176,12 +183,13 @@ def _with_parted_neighbours(
     """Hand both sides of a parted edge to review where both would be final.
 
     Where one side is with an officer already, the other keeps its verdict: its own place is not in doubt, and the
-    officer sees it beside the one to place. Where the new map placed both, it is the map that parts them, at a break.
+    officer sees it beside the one to place. Where the new map shows the place of both, it is the map that parts them.
     """
     pairs, gap_m = parted_pairs(vertices, proposal.limits.shared_edge_m)
     gap = shared_edge_gap_m(pairs, gap_m, len(proposal.move))
-    is_final, by_map = verdicts.verdict != triage.REVIEW, proposal.is_placed_by_map
-    unsure = pairs[is_final[pairs].all(axis=1) & ~by_map[pairs].all(axis=1)]
+    is_final = verdicts.verdict != triage.REVIEW
+    is_shown = proposal.is_placed_by_map | proposal.lies_where_map_stayed
+    unsure = pairs[is_final[pairs].all(axis=1) & ~is_shown[pairs].all(axis=1)]
     parted = np.zeros(len(proposal.move), dtype=bool)
     parted[unsure.ravel()] = True
     if not parted.any():

@@ -22,6 +22,7 @@ from pipeline.formats import GEOMETRY, open_batches, rows_at_once
 from pipeline.geometry.edges import LayerEdges, attachable
 from pipeline.geometry.layer_move import WORKERS, move_layer
 from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
+from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.move import STRADDLING, MovedBatch, MoveRules
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.geometry.wkb_batch import WkbBatch
@@ -32,6 +33,7 @@ from qa.base_maps import BaseMaps
 from qa.following import follow, learn_tolerance_m
 from qa.old_lines import OldLines
 from qa.regime import AFFECTED
+from qa.topology import is_valid
 from transforms.errors import SettingsError, SourceError
 
 _NEVER_ATTACHED = ("measured_on_ground", "small_scale", "coarse_coordinates")
@@ -39,6 +41,8 @@ _NEVER_ATTACHED = ("measured_on_ground", "small_scale", "coarse_coordinates")
 
 _WHOLE_RATIO = 0.999
 """Of the length of its edges, what must be attached for a feature to count as placed by the map, across breaks too."""
+
+_ROWS_AT_ONCE = 50_000
 
 _OUTCOMES = ("followed", "attached", "gone", "changed", "disagrees")
 
@@ -147,7 +151,7 @@ def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table
             attached = drawn.attached(following, attachment)
             batches = move_layer(survey, field, rules, settings.shape, executor, wanted=wanted, attached=attached)
             whole = attachment.length_m["attached"] >= _WHOLE_RATIO * drawn.edges.length_m(len(batch))
-            return _collect(batches, wanted, moved, whole, attachment, tolerance_m)
+            return _unknotted(_collect(batches, wanted, moved, whole, attachment, tolerance_m), shifted)
 
 
 def _whole_column(survey: LayerSurvey) -> pa.Array:
@@ -187,6 +191,24 @@ def _collect(
         tolerance_m,
         int((was_moved & ~wanted).sum()),
     )
+
+
+def _unknotted(outcome: _Outcome, shifted: pa.Table) -> _Outcome:
+    """The outcome without the features that are valid where the shift puts them and not where the map's lines do.
+
+    A spike of a centimetre whose two sides take the vertices of one line crosses itself; it is only shifted.
+    """
+    kept = np.ones(len(outcome.moved), dtype=bool)
+    for first in range(0, len(kept), _ROWS_AT_ONCE):
+        rows = first + np.flatnonzero(outcome.moved[first : first + _ROWS_AT_ONCE])
+        knotted = rows[~_is_valid_at(outcome.geometry, rows)]
+        kept[knotted[_is_valid_at(shifted[GEOMETRY], knotted)]] = False
+    masks = {name: getattr(outcome, name) & kept for name in ("wanted", "moved", "is_placed_by_map")}
+    return replace(outcome, **masks)
+
+
+def _is_valid_at(geometry: pa.ChunkedArray, rows: NDArray[np.int_]) -> NDArray[np.bool_]:
+    return is_valid(linear_copy(geometry.take(pa.array(rows)).to_pylist())[0])
 
 
 def _with_attachment(shifted: pa.Table, outcome: _Outcome) -> pa.Table:

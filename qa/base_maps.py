@@ -112,11 +112,14 @@ class ObservedShift:
         ``(n,)`` radial standard deviation of the corners about that median; large where they fall into two camps.
     distance_m
         ``(n,)`` to the furthest corner used.
+    is_within
+        ``(n,)`` whether those corners lie all round the place, so that no line passes between it and all of them.
     """
 
     shift: Points
     spread_m: NDArray[np.float64]
     distance_m: NDArray[np.float64]
+    is_within: NDArray[np.bool_]
 
     @property
     def standard_error_m(self) -> NDArray[np.float64]:
@@ -179,7 +182,8 @@ class BaseMaps:
         """
         if self.corners is None or not len(points):
             count = len(points)
-            return ObservedShift(np.full((count, 2), np.nan), np.full(count, np.inf), np.full(count, np.inf))
+            nowhere = np.full(count, np.inf)
+            return ObservedShift(np.full((count, 2), np.nan), nowhere, nowhere, np.zeros(count, dtype=bool))
         observed = _median_of_nearest(points, self.corners)
         _take_from_building(observed, self.corners, self.before.area_at(points))
         return observed
@@ -195,7 +199,15 @@ def _median_of_nearest(points: Points, corners: CommonCorners) -> ObservedShift:
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
-    return ObservedShift(middle, spread, reach)
+    return ObservedShift(middle, spread, reach, _is_within(points, np.asarray(corners.tree.data)[corner]))
+
+
+def _is_within(points: Points, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each point lies within the hull of its corners ``(n, k, 2)``: no half of the horizon is empty."""
+    east, north = np.moveaxis(corners - points[:, None], 2, 0)
+    bearing = np.sort(np.arctan2(north, east), axis=1)
+    gap = np.diff(bearing, axis=1, append=bearing[:, :1] + 2.0 * np.pi)
+    return np.asarray(gap.max(axis=1) < np.pi)
 
 
 def _take_from_building(observed: ObservedShift, corners: CommonCorners, building: NDArray[np.int_]) -> None:

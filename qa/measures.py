@@ -162,6 +162,7 @@ def _relations(move: Move, common: shape.CommonVertices, base: BaseMaps | None) 
         "base_map_error_m": nothing,
         "base_map_told_ratio": nothing,
         "base_map_reach_m": nothing,
+        "base_map_within_ratio": nothing,
         "new_map_distance_m": nothing,
         "line_distance_change_m": nothing.copy(),
         "building_offset_change_m": nothing.copy(),
@@ -184,6 +185,7 @@ def _of_vertices(measures: Measures, move: Move, common: shape.CommonVertices, b
     measures["base_map_error_m"] = disagreement.standard_error_m
     measures["base_map_told_ratio"] = disagreement.told_ratio
     measures["base_map_reach_m"] = disagreement.reach_m
+    measures["base_map_within_ratio"] = disagreement.within_ratio
     measures["new_map_distance_m"] = _new_map_distance_m(before, after, base)
 
 

@@ -34,12 +34,15 @@ class Disagreement:
         ``(n,)`` share of the vertices about which it tells anything; NaN for a feature without vertices.
     reach_m
         ``(n,)`` how far the corners that tell lie from a feature's vertices; 0 where every vertex is such a corner.
+    within_ratio
+        ``(n,)`` share of those vertices that lie within the corners that tell, and not to one side of them all.
     """
 
     distance_m: NDArray[np.float64]
     standard_error_m: NDArray[np.float64]
     told_ratio: NDArray[np.float64]
     reach_m: NDArray[np.float64]
+    within_ratio: NDArray[np.float64]
 
 
 def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, within_m: float = 200.0) -> Disagreement:
@@ -65,6 +68,7 @@ def base_map_disagreement(before: Vertices, after: Points, base: BaseMaps, withi
         told.quantile(observed.standard_error_m[tells], 1.0),
         before.mean(tells.astype(float)),
         told.quantile(observed.distance_m[tells], 1.0),
+        told.mean(observed.is_within[tells].astype(float)),
     )
 
 

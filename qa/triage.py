@@ -161,8 +161,8 @@ def triage(
         conflicts
         | findings
         | {
-            "origin_doubtful": (origin_doubt > limits.wrong_chance_ratio) & (regime != regimes.UNKNOWN),
-            "position_uncertain": moved & (position_doubt > limits.wrong_chance_ratio),
+            "origin_doubtful": _says(origin_doubt, position_doubt, chance, limits) & (regime != regimes.UNKNOWN),
+            "position_uncertain": _says(position_doubt, origin_doubt, chance, limits),
         }
     )
     grounds = {code: mask for code, mask in findings.items() if code not in REMARKS}
@@ -171,6 +171,12 @@ def triage(
     weight = np.where(is_doubtful, np.maximum(chance, limits.wrong_chance_ratio), chance)
     risk = weight * np.nan_to_num(would_be_out_m, nan=limits.shift_m)
     return Verdicts(verdict, _reasons(findings, regime_reasons), chance, origin_doubt, position_doubt, risk)
+
+
+def _says(doubt: Numbers, other: Numbers, chance: Numbers, limits: Limits) -> NDArray[np.bool_]:
+    """Whether a doubt is too large: by itself, or as the larger of two that are too large together."""
+    limit = limits.wrong_chance_ratio
+    return np.asarray((doubt > limit) | ((chance > limit) & (doubt > other)))
 
 
 _ALWAYS_REVIEWED = ("date_contradicted", "method_contradicted", "tile_contradicted")

@@ -1,5 +1,7 @@
 """The stage reattach on a little migration: what was traced from the map lies on it again, neighbours joined."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -114,6 +116,28 @@ def test_what_was_traced_lies_on_the_map_again_to_the_last_bit(migration, monkey
     assert not summary.reasons
     assert (shapely.get_coordinates(new) == shapely.get_coordinates(on_new_map(old))).all()
     assert summary.pairs[-1].changed == 0
+
+
+def test_what_the_lines_would_tie_in_a_knot_is_only_shifted(migration, monkeypatch):
+    """Bow ties in place of what the lines made of one site, which is whole where the shift puts it."""
+    run(migration, "sites", monkeypatch)
+    shifted, attached = read(migration.shifted("sites")), read(migration.proposed("sites"))
+    bow_tie = shapely.Polygon(shapely.get_coordinates(attached[3])[[0, 2, 1, 3]])
+    knotted = [*attached[:3], bow_tie, *attached[4:]]
+    monkeypatch.setattr(reattach, "_collect", knotting(reattach._collect, wkb(knotted)))
+    summary = run(migration, "sites", monkeypatch)
+    proposed = pq.read_table(migration.proposed("sites"))
+    assert summary.attached_features == 39
+    assert shapely.from_wkb(proposed["pai_geometry"][3].as_py()).equals_exact(shifted[3])
+    assert proposed["is_attached"].to_pylist().index(False) == 3
+    assert proposed["reattach_reasons"].to_pylist()[3] == []
+
+
+def knotting(collect, geometry):
+    def collected(*args):
+        return replace(collect(*args), geometry=pa.chunked_array([geometry]))
+
+    return collected
 
 
 def test_the_same_run_again_gives_the_same_file(migration, monkeypatch):

@@ -72,6 +72,11 @@ def test_a_building_bent_a_little_is_not_called_certain():
     assert maps_of(old, new).observed_shift(centre(old[7])).standard_error_m[0] > 0.3
 
 
+def test_corners_to_one_side_are_told_from_corners_all_round():
+    observed = base_maps().observed_shift(np.array([[450.0, 450.0], [450.0, -300.0]]))
+    assert observed.is_within.tolist() == [True, False]
+
+
 @pytest.mark.parametrize("others", [3, 4, 6])
 def test_corners_in_two_camps_are_not_called_certain(others):
     """Of the twelve nearest corners some lie across a break: the middle of them alone would hide it."""

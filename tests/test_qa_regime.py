@@ -60,6 +60,16 @@ def test_a_wrong_date_does_not_outweigh_coincidence(base, western):
     assert "date_contradicted" in regimes.reasons[50]
 
 
+def test_free_points_are_as_doubtful_as_dates_are_elsewhere(base, western):
+    spots = shapely.points(np.random.default_rng(8).uniform(0, 850, (150, 2)))
+    said = np.full(150, BEFORE)
+    doubt = [
+        np.median(judged(spots, base, captured_on=said, date_wrong_ratio=ratio).wrong_chance_ratio)
+        for ratio in (0.002, 0.02, 0.1)
+    ]
+    assert doubt[0] < doubt[1] < doubt[2]
+
+
 def test_hand_traced_features_still_coincide(base, western):
     geometries, captured = mixed(western[0])
     shaky = np.random.default_rng(3)

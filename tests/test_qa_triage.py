@@ -69,6 +69,22 @@ def test_any_finding_sends_a_feature_to_review_and_leads_its_reasons(code):
     assert reasons[0] == code
 
 
+def test_two_doubts_that_are_too_large_together_are_one_too_many():
+    limit = limits_in_force().wrong_chance_ratio
+    assert verdict_of(origin_doubt=0.7 * limit)[0] == "accept"
+    assert verdict_of(position_doubt=0.7 * limit)[0] == "accept"
+    verdict, reasons, _ = verdict_of(origin_doubt=0.7 * limit, position_doubt=0.6 * limit)
+    assert (verdict, reasons[0]) == ("review", "origin_doubtful")
+    verdict, reasons, _ = verdict_of(origin_doubt=0.6 * limit, position_doubt=0.7 * limit)
+    assert (verdict, reasons[0]) == ("review", "position_uncertain")
+
+
+def test_a_disagreement_that_the_map_explains_is_not_held_against_the_field():
+    assert chance(0.4, disagreement_m=0.7, error_m=0.7) < 0.03
+    assert chance(0.4, disagreement_m=0.7, error_m=0.1) < 0.01
+    assert chance(0.4, disagreement_m=0.95, error_m=0.1) > 0.2
+
+
 def test_a_remark_does_not():
     assert verdict_of(findings=["invalid_before"])[:2] == ("accept", ["invalid_before", "captured_before_new_map"])
 

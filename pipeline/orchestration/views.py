@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.control import ControlSummary
 from pipeline.control_input.verdicts import CONTROL_REASONS
+from pipeline.dates import date_wrong_ratio
 from pipeline.export import ExportedLayer, ExportedShift
 from pipeline.fit import FitSummary
 from pipeline.officers.progress import review_progress
@@ -118,8 +119,15 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
         "p95_shift_m": _metres(float(np.quantile(shift_m, 0.95)) if len(shift_m) else 0.0),
         "max_shift_m": _metres(np.max(shift_m, initial=0.0)),
         "vertices_added": summary.vertices_added,
+        **_dates_expected_wrong(migration, layer),
         **_table_file(migration, migration.shifted(layer)),
     }
+
+
+def _dates_expected_wrong(migration: Migration, layer: str) -> Metadata:
+    if migration.settings.layer(layer).captured_column is None:
+        return {}
+    return {"dates_expected_wrong_pct": _percent(date_wrong_ratio(migration, layer))}
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> Metadata:
