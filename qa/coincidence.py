@@ -53,6 +53,10 @@ class Vertices:
         chosen = evenly_chosen(feature, len(geometries), most) & np.isfinite(points).all(axis=1)
         return cls(points[chosen], feature[chosen], len(geometries))
 
+    def take(self, rows: NDArray[np.bool_]) -> Vertices:
+        """Those of ``rows`` ``(m,)``."""
+        return Vertices(self.points[rows], self.feature[rows], self.count)
+
     def displaced(self, by: Points) -> Vertices:
         """The same vertices with each feature moved as a whole by its row of ``by`` ``(count, 2)``."""
         return Vertices(self.points + by[self.feature], self.feature, self.count)

@@ -253,8 +253,8 @@ def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regi
 
 
 def _sights(layer: _Alike, field: ShiftField, limits: Limits) -> _Sights:
-    vertices = Vertices.of(layer.geometries)
-    apart = _apart(vertices, layer.base, field, limits)
+    apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
+    vertices = apart.telling
     before_m, after_m = _coincidence(layer, vertices)
     inside_before, inside_after = _in_buildings(layer, vertices)
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
@@ -282,12 +282,14 @@ def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64]
 class _Apart:
     """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
 
-    ``is_still`` says whether they agree all over it.
+    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they differ (all of them where
+    they differ nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
     """
 
     usual_m: NDArray[np.float64]
     farthest_m: NDArray[np.float64]
     is_still: NDArray[np.bool_]
+    telling: Vertices
 
 
 def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
@@ -300,7 +302,9 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
         shift_m = np.where(seen, length, shift_m)
-    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still)
+    differ = ~(shift_m < _TELLING_SHIFT_M)
+    telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
+    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
 
 
 def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
