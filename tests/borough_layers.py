@@ -191,6 +191,8 @@ def _tree(council: Council, hedges: list[LineString]) -> Point:
     if council.kind.free_tree_ratio:
         side *= council.rng.uniform(*council.kind.hedge_distance_m)
     hedge = chosen.parallel_offset(side)
+    if hedge.is_empty:  # a closed hedge, narrower than that
+        return _tree(council, hedges)
     return shapely.line_interpolate_point(hedge, council.rng.uniform(0, hedge.length))
 
 
