@@ -282,8 +282,8 @@ def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64]
 class _Apart:
     """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
 
-    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they differ (all of them where
-    they differ nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
+    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they surely differ (all of them
+    where they do so nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
     """
 
     usual_m: NDArray[np.float64]
@@ -294,15 +294,16 @@ class _Apart:
 
 def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
     shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
-    is_still = np.zeros(vertices.count, dtype=bool)
+    surely_m, is_still = shift_m, np.zeros(vertices.count, dtype=bool)
     if base is not None:
         observed = base.observed_shift(vertices.points)
         length = np.linalg.norm(observed.shift, axis=1)
         seen = observed.distance_m <= _SEEN_WITHIN_M
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
+        surely_m = np.where(seen, length - observed.spread_m, shift_m)
         shift_m = np.where(seen, length, shift_m)
-    differ = ~(shift_m < _TELLING_SHIFT_M)
+    differ = ~(surely_m < _TELLING_SHIFT_M)
     telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
     return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
 

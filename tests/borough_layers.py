@@ -230,7 +230,7 @@ def rights_of_way(council: Council) -> list[Feature]:
             path = shapely.ops.substring(edge, start, start + edge.length * 0.4)
             feature = council.capture(LineString(np.round(path.coords, 2)))
         else:
-            feature = _straight_path(council, np.array(edge.coords[0]))
+            feature = _straight_path(council, shapely.get_coordinates(council.old(Point(edge.coords[0])))[0])
         status = ("Footpath", "Bridleway", "Byway")[number % 3]
         feature.properties = {"PATH_NO": f"FP{number + 1 - (number % 9 == 4)}", "STATUS": status} | feature.properties
         features.append(feature)
