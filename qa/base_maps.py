@@ -28,6 +28,7 @@ MOST_SEGMENTS = 16
 """A longer line is cut for searching: a line is near as soon as any of its segments is."""
 
 _NEIGHBOURS = 12
+_POINTS_AT_ONCE = 100_000
 _OUTER_SHARE = 0.8
 _RADIUS_TO_STANDARD_ERROR = 1.0 / np.sqrt(-np.log(1.0 - _OUTER_SHARE))
 """From the radius that holds that share of a circular normal scatter to its radial standard deviation."""
@@ -184,12 +185,19 @@ class BaseMaps:
             count = len(points)
             nowhere = np.full(count, np.inf)
             return ObservedShift(np.full((count, 2), np.nan), nowhere, nowhere, np.zeros(count, dtype=bool))
-        observed = _median_of_nearest(points, self.corners)
+        parts = [
+            _median_of_nearest(points[first : first + _POINTS_AT_ONCE], self.corners)
+            for first in range(0, len(points), _POINTS_AT_ONCE)
+        ]
+        observed = ObservedShift(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         _take_from_building(observed, self.corners, self.before.area_at(points))
         return observed
 
 
-def _median_of_nearest(points: Points, corners: CommonCorners) -> ObservedShift:
+def _median_of_nearest(
+    points: Points, corners: CommonCorners
+) -> tuple[Points, NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What ``ObservedShift`` holds, from the nearest corners alone."""
     neighbours = min(_NEIGHBOURS, corners.tree.n)
     distance, corner = (found.reshape(len(points), neighbours) for found in corners.tree.query(points, k=neighbours))
     shift = corners.shift[corner]
@@ -199,7 +207,7 @@ def _median_of_nearest(points: Points, corners: CommonCorners) -> ObservedShift:
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
-    return ObservedShift(middle, spread, reach, _is_within(points, np.asarray(corners.tree.data)[corner]))
+    return middle, spread, reach, _is_within(points, np.asarray(corners.tree.data)[corner])
 
 
 def _is_within(points: Points, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
