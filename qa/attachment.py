@@ -239,12 +239,13 @@ def smooth_correction(places: Points, lines: OldLines, field: ShiftField) -> Poi
     """How far the map's lines about places differ from the shift, ``(n, 2)`` metres.
 
     The mean of the differences at the nearest lines, weighted with the inverse fourth power of their distance; the
-    shift itself counts as a line 40 m away, so it fades out.
+    shift itself counts as a line 40 m away, so it fades out. Lines across a break have no say.
     """
     place, foot, new = _lines_about(places, lines)
     shifted = field(foot)
     difference = new - shifted
     good = np.linalg.norm(difference, axis=1) <= _allowance_m(field, foot)
+    good &= field.piece(foot) == field.piece(places)[place]
     place, foot, difference = place[good], foot[good], difference[good]
     square = ((places[place] - foot) ** 2).sum(axis=1) + _SOFT_M**2
     weight = 1.0 / square**2
