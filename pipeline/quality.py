@@ -111,6 +111,14 @@ class _Proposal:
         self.reattachment = _reattachment(shifted) | _changed_relations(migration, layer_name, len(shifted))
         placed = "is_placed_by_map" in shifted.column_names
         self.is_placed_by_map = _booleans(shifted["is_placed_by_map"]) if placed else np.zeros(len(shifted), dtype=bool)
+        self.attached_m = np.nan_to_num(_numbers(shifted, "attached_m"))
+
+    @property
+    def placed_ratio(self) -> NDArray[np.float64]:
+        """Share of the length of each feature's edges that the lines of the new map placed."""
+        length_m = shapely.length(self.move.before)
+        attached = np.divide(self.attached_m, length_m, out=np.zeros(len(self.move)), where=length_m > 0)
+        return np.where(self.is_placed_by_map, 1.0, np.clip(attached, 0.0, 1.0))
 
     @property
     def lies_where_map_stayed(self) -> NDArray[np.bool_]:
@@ -144,8 +152,8 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
 
     It is silent too where a break may run between a vertex and the corners that speak for it: where they lie far off,
     or reach beyond a break and do not lie all round the vertex. A building may have moved a little of its own: where
-    only its neighbours speak for it, what they differ by is its doubt. What lay on its lines all round and was placed
-    by those very lines is where the map shows it, whatever corners near by did.
+    only its neighbours speak for it, what they differ by is its doubt. What lay on its lines and was placed by those
+    very lines is where the map shows it, whatever corners near by did: the chance is about the rest of it.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], proposal.limits.position_error_m
@@ -162,7 +170,7 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     of_neighbours_m = np.fmax(uncertainty_m, measures["base_map_error_m"])
     scattered = triage.position_wrong_chance(of_neighbours_m, unseen, unseen, limit_m)
     chance = np.where(moved_alone, np.maximum(chance, scattered), chance)
-    return np.where(proposal.is_placed_by_map, 0.0, chance)
+    return (1.0 - proposal.placed_ratio) * chance
 
 
 def _moves_with_building(move: Move, measures: Measures) -> NDArray[np.bool_]:

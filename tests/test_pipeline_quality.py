@@ -61,7 +61,9 @@ def control_table(areas):
     return pa.table({**places, "verdict": ["used"] * len(old)})
 
 
-def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, days=None, placed_by_map=False):
+def write_layer(
+    migration, geometries, proposals, moved, *, blocked_by=None, days=None, placed_by_map=False, attached_m=0.0
+):
     rows = pa.array(range(len(geometries)), pa.int64())
     captured = pa.array(days or [None] * len(geometries), pa.string())
     layer_dir = migration.layer_dir("sites")
@@ -82,6 +84,7 @@ def write_layer(migration, geometries, proposals, moved, *, blocked_by=None, day
         "uncertainty_m": np.full(len(geometries), 0.1),
         "control_distance_m": np.full(len(geometries), 20.0),
         "is_placed_by_map": np.full(len(geometries), placed_by_map),
+        "attached_m": np.broadcast_to(attached_m, len(geometries)),
     }
     pq.write_table(pa.table(shifted), migration.shifted("sites"))
 
@@ -165,6 +168,22 @@ def test_neighbours_that_the_new_map_itself_parts_are_no_doubt(migration):
     _, rows = judged(migration)
     assert not any("shared_edge_parted" in row["reasons"] for row in rows)
     assert rows[0]["shared_edge_gap_m"] == pytest.approx(0.25)
+
+
+def test_what_the_map_placed_in_part_is_doubtful_for_the_rest_only(migration):
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas), attached_m=0.75 * shapely.length(areas))
+    staged, shifted = (pq.read_table(path) for path in (migration.staged("sites"), migration.proposed("sites")))
+    proposal = quality._Proposal(migration, "sites", staged, shifted)
+    np.testing.assert_allclose(proposal.placed_ratio, 0.75)
+    measures, _ = proposal.measures()
+    ones = np.ones(len(areas))
+    unsure = measures | {
+        "base_map_told_ratio": 0.0 * ones,
+        "uncertainty_m": ones,
+        "base_map_disagreement_m": 0.0 * ones,
+    }
+    np.testing.assert_allclose(quality._position_doubt(proposal, unsure), 0.25 * np.exp(-1.0))
 
 
 def test_a_sliver_that_turns_inside_out_is_seen(migration):
