@@ -14,11 +14,12 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from pipeline.base_maps import read_base_maps
+from pipeline.base_maps import base_map_files, read_base_maps
 from pipeline.captures import read_evidence
 from pipeline.delivered import delivered_batches
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY
+from pipeline.formats.recognise import recognise
 from pipeline.geometry.linear_copy import linear_copy
 from pipeline.settings import LayerSettings
 from pipeline.storage import Migration
@@ -33,15 +34,17 @@ MOST_FEATURES = 1000
 
 
 def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
-    """The share of wrong dates to be expected in a layer; a layer that cannot be read now has no say.
-
-    Raises
-    ------
-    FieldError
-        If there is no fitted shift, which tells how far the maps lie apart.
-    """
+    """The share of wrong dates to be expected in a layer, whose shift is fitted."""
     others = [each for each in migration.settings.layers if each.name != layer_name and each.captured_column]
-    return expected_wrong_ratio([_record(_Delivery.of(migration, settings)) for settings in others])
+    return expected_wrong_ratio([_record(migration, settings) for settings in others])
+
+
+def _record(migration: Migration, layer: LayerSettings) -> DateRecord:
+    """What a layer's places say of its dates; one that cannot be read now has no say: its own run tells why."""
+    try:
+        return _record_of(_Delivery.of(migration, layer))
+    except PostPaiError:
+        return DateRecord(0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -49,31 +52,29 @@ class _Delivery:
     """A layer as delivered; the same as another while nothing that its record depends on has changed."""
 
     migration: Migration = field(compare=False)
-    layer: LayerSettings = field(compare=False)
+    layer: str
     settings: str
     states: tuple[tuple[str, int, int], ...]
 
     @classmethod
     def of(cls, migration: Migration, layer: LayerSettings) -> Self:
+        delivered = recognise(migration.source(layer.file), member=layer.source_layer).files
         maps = migration.settings.base_maps
-        named = [layer.file, *(each.file for each in (maps.before, maps.after) if each), maps.tile_dates]
-        files = [migration.field_file, *(migration.source(each) for each in named if each)]
+        tiles = [migration.source(maps.tile_dates)] if maps.tile_dates else []
+        files = [*delivered, migration.field_file, *base_map_files(migration), *tiles]
         states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.exists()]
-        return cls(migration, layer, layer.model_dump_json() + migration.settings.model_dump_json(), tuple(states))
+        return cls(migration, layer.name, migration.settings.model_dump_json(), tuple(states))
 
 
 @lru_cache(maxsize=256)
-def _record(delivery: _Delivery) -> DateRecord:
+def _record_of(delivery: _Delivery) -> DateRecord:
     """Kept for the next layer, which asks the same of the others."""
-    migration, layer = delivery.migration, delivery.layer
-    base, shift_field = read_base_maps(migration), read_field(migration.field_file).field
-    try:
-        table = _evenly_taken(delivered_batches(migration, layer), MOST_FEATURES)
-        geometries, _ = linear_copy(table[GEOMETRY].to_pylist() if len(table) else [])
-        evidence = read_evidence(table, layer, migration.settings, read_tile_dates(migration), geometries)
-    except PostPaiError:
-        return DateRecord(0.0, 0.0)
-    return date_record(geometries, evidence, base, shift_field, limits_in_force(migration.settings.limits))
+    migration, layer = delivery.migration, delivery.migration.settings.layer(delivery.layer)
+    table = _evenly_taken(delivered_batches(migration, layer), MOST_FEATURES)
+    geometries, _ = linear_copy(table[GEOMETRY].to_pylist() if len(table) else [])
+    evidence = read_evidence(table, layer, migration.settings, read_tile_dates(migration), geometries)
+    shift_field, limits = read_field(migration.field_file).field, limits_in_force(migration.settings.limits)
+    return date_record(geometries, evidence, read_base_maps(migration), shift_field, limits)
 
 
 def _evenly_taken(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:

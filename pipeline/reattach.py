@@ -204,7 +204,8 @@ def _unknotted(outcome: _Outcome, shifted: pa.Table) -> _Outcome:
         knotted = rows[~_is_valid_at(outcome.geometry, rows)]
         kept[knotted[_is_valid_at(shifted[GEOMETRY], knotted)]] = False
     masks = {name: getattr(outcome, name) & kept for name in ("wanted", "moved", "is_placed_by_map")}
-    return replace(outcome, **masks)
+    lengths = outcome.length_m | {"attached": np.where(kept, outcome.length_m["attached"], 0.0)}
+    return replace(outcome, **masks, length_m=lengths)
 
 
 def _is_valid_at(geometry: pa.ChunkedArray, rows: NDArray[np.int_]) -> NDArray[np.bool_]:

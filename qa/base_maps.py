@@ -114,7 +114,7 @@ class ObservedShift:
     distance_m
         ``(n,)`` to the furthest corner used.
     is_within
-        ``(n,)`` whether those corners lie all round the place, so that no line passes between it and all of them.
+        ``(n,)`` whether those corners lie all round the place, or are its own: no line passes between it and them all.
     """
 
     shift: Points
@@ -207,7 +207,7 @@ def _median_of_nearest(
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
-    return middle, spread, reach, _is_within(points, np.asarray(corners.tree.data)[corner])
+    return middle, spread, reach, on_it | _is_within(points, np.asarray(corners.tree.data)[corner])
 
 
 def _is_within(points: Points, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -223,6 +223,7 @@ def _take_from_building(observed: ObservedShift, corners: CommonCorners, buildin
     shift, spread_m = corners.object_shift[building], corners.object_spread_m[building]
     known = np.isfinite(spread_m) & (observed.distance_m > 0)
     observed.shift[known], observed.spread_m[known], observed.distance_m[known] = shift[known], spread_m[known], 0.0
+    observed.is_within[known] = True
 
 
 def _outlines(geometries: Geometries) -> Geometries:

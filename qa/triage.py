@@ -161,8 +161,9 @@ def triage(
         conflicts
         | findings
         | {
-            "origin_doubtful": _says(origin_doubt, position_doubt, chance, limits) & (regime != regimes.UNKNOWN),
-            "position_uncertain": _says(position_doubt, origin_doubt, chance, limits),
+            "origin_doubtful": _is_too_large(origin_doubt, position_doubt, chance, limits)
+            & (regime != regimes.UNKNOWN),
+            "position_uncertain": _is_too_large(position_doubt, origin_doubt, chance, limits),
         }
     )
     grounds = {code: mask for code, mask in findings.items() if code not in REMARKS}
@@ -173,7 +174,7 @@ def triage(
     return Verdicts(verdict, _reasons(findings, regime_reasons), chance, origin_doubt, position_doubt, risk)
 
 
-def _says(doubt: Numbers, other: Numbers, chance: Numbers, limits: Limits) -> NDArray[np.bool_]:
+def _is_too_large(doubt: Numbers, other: Numbers, chance: Numbers, limits: Limits) -> NDArray[np.bool_]:
     """Whether a doubt is too large: by itself, or as the larger of two that are too large together."""
     limit = limits.wrong_chance_ratio
     return np.asarray((doubt > limit) | ((chance > limit) & (doubt > other)))

@@ -1,6 +1,7 @@
 """What the deliveries of the other layers say of a layer's dates, whichever stage of theirs has run."""
 
 import numpy as np
+import pyarrow as pa
 import pyogrio
 import pytest
 import shapely
@@ -97,7 +98,7 @@ def test_a_new_delivery_is_read_again(migration):
 
 
 def test_a_long_layer_is_looked_at_evenly():
-    rows = [dates.pa.record_batch({"n": list(range(first, first + 700))}) for first in range(0, 7000, 700)]
+    rows = [pa.record_batch({"n": list(range(first, first + 700))}) for first in range(0, 7000, 700)]
     taken = dates._evenly_taken(rows, 500)["n"].to_pylist()
     assert 500 <= len(taken) <= 1000
     assert np.unique(np.diff(taken)).tolist() == [8]

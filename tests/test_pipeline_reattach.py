@@ -130,6 +130,7 @@ def test_what_the_lines_would_tie_in_a_knot_is_only_shifted(migration, monkeypat
     assert summary.attached_features == 39
     assert shapely.from_wkb(proposed["pai_geometry"][3].as_py()).equals_exact(shifted[3])
     assert proposed["is_attached"].to_pylist().index(False) == 3
+    assert np.flatnonzero(proposed["attached_m"].to_numpy() == 0.0).tolist() == [3]
     assert proposed["reattach_reasons"].to_pylist()[3] == []
 
 

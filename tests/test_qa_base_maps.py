@@ -75,6 +75,12 @@ def test_a_building_bent_a_little_is_not_called_certain():
 def test_corners_to_one_side_are_told_from_corners_all_round():
     observed = base_maps().observed_shift(np.array([[450.0, 450.0], [450.0, -300.0]]))
     assert observed.is_within.tolist() == [True, False]
+    alone = centre(western_buildings()[0])
+    assert (
+        maps_of(western_buildings()[:1], shapely.transform(western_buildings()[:1], LittleField()))
+        .observed_shift(np.concatenate([alone, shapely.get_coordinates(western_buildings()[0])[:1]]))
+        .is_within.all()
+    )
 
 
 @pytest.mark.parametrize("others", [3, 4, 6])
