@@ -12,9 +12,10 @@ import numpy as np
 import pyogrio
 import shapely
 
+from pipeline.files import whole_file
 from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from qa.base_maps import BaseMaps, Edition
 from transforms.errors import SourceError
 

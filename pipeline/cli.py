@@ -11,8 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.settings import Method
-from pipeline.storage import Migration
+from pipeline.choices import Method
 from transforms.errors import PostPaiError
 
 app = typer.Typer(
@@ -151,6 +150,7 @@ def history(
 
     from pipeline.history import feature_stories, layer_and_reference, told
     from pipeline.orchestration.instance import default_migration
+    from pipeline.storage import Migration
 
     root, layer, reference = layer_and_reference(feature, migration, default_migration())
     stories = feature_stories(Migration.open(root), layer, reference)
@@ -169,6 +169,7 @@ def undo(
 ) -> None:
     """Take back a decision on a feature or a control point by a new entry in the log."""
     from pipeline.officers.undo import undo_line
+    from pipeline.storage import Migration
 
     typer.echo(undo_line(Migration.open(migration), line, officer, note))
 
@@ -177,6 +178,7 @@ def undo(
 def sign(migration: MigrationFolder, layer: LayerName, officer: Officer, note: Note = "") -> None:
     """Sign a layer off as it is now; a second person, not one who decided features of it."""
     from pipeline.officers.sign_off import sign_layer
+    from pipeline.storage import Migration
 
     signed = sign_layer(Migration.open(migration), layer, officer, note)
     typer.echo(
@@ -187,6 +189,7 @@ def sign(migration: MigrationFolder, layer: LayerName, officer: Officer, note: N
 @app.command()
 def verify(migration: MigrationFolder) -> None:
     """Check every hash again: sources, decisions, ledger, exports, kept states and signatures."""
+    from pipeline.storage import Migration
     from pipeline.verify import require_sound, verify_migration
 
     verified = verify_migration(Migration.open(migration))
@@ -204,6 +207,7 @@ def rollback(
 ) -> None:
     """Put the export of a layer back to an earlier state, or list the states there are."""
     from pipeline.rollback import list_states, put_back
+    from pipeline.storage import Migration
 
     folder = Migration.open(migration)
     if to is None:

@@ -15,8 +15,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import shapely
 
+from pipeline.files import whole_file
 from pipeline.geometry.linear_copy import linear_copy
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from qa.answers import changed_answers, changed_sides
 from qa.base_maps import BaseMaps, Geometries
 from qa.old_lines import OldLines

@@ -22,9 +22,10 @@ from pipeline.control_input.derived import DERIVED_FILE, derive_control
 from pipeline.control_input.files import ControlRows
 from pipeline.control_input.table import ControlFile, ControlTable, Deriver, read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
+from pipeline.files import sha256, whole_file, write_json
 from pipeline.officers.control_decisions import StandingControl, read_control_decisions, standing_control
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
-from pipeline.storage import Migration, sha256, whole_file, write_json
+from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
 from transforms.breaks import Breaks
 from transforms.contract import Points

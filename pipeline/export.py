@@ -32,6 +32,7 @@ from pipeline.delivery.read_back import Checked, check_export
 from pipeline.delivery.states import content_digest, keep_state, why_held
 from pipeline.exchange import export_field
 from pipeline.field_file import read_field
+from pipeline.files import read_json, sha256, whole_file, write_json
 from pipeline.fingerprint import layer_hash
 from pipeline.formats.stream import Written
 from pipeline.ledger import record_export, record_manifest
@@ -40,7 +41,7 @@ from pipeline.officers.outdated import why_outdated
 from pipeline.officers.sign_off import sign_off_state
 from pipeline.pages.evidence import write_evidence
 from pipeline.pages.outcome import Counts, Outcome, read_outcome
-from pipeline.storage import Migration, read_json, sha256, whole_file, write_json
+from pipeline.storage import Migration
 from transforms.errors import FieldError
 
 EXCHANGE_FORMS = (".json", ".tif", ".gsb")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files import whole_file
 from pipeline.fitted import Fitted
-from pipeline.storage import whole_file
 from qa.accuracy import Score
 from transforms.breaks import Breaks
 from transforms.errors import FieldError

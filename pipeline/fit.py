@@ -20,8 +20,9 @@ from pipeline.control_input.table import read_control
 from pipeline.control_input.tile_names import tile_extent
 from pipeline.control_input.verdicts import judge_control_table
 from pipeline.field_file import write_field
+from pipeline.files import whole_file
 from pipeline.fitted import Fitted, control_sha256
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
 from qa.accuracy import HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from pipeline.files import read_json
 from pipeline.fingerprint import read_geometry
 from pipeline.ledger import KEPT, PUT_BACK, events
 from pipeline.officers.decisions import UNDO, Decision, in_force, read_decisions
@@ -20,7 +21,7 @@ from pipeline.officers.layer_rows import LayerRows, read_layer_rows
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.sign_off import sign_off_state, sign_offs
 from pipeline.pages.reasons import sentence
-from pipeline.storage import Migration, read_json
+from pipeline.storage import Migration
 from transforms.errors import ReviewError, SettingsError
 
 _NEAREST = 5

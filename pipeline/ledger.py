@@ -68,32 +68,6 @@ def refuse_second_shift(migration: Migration, layer: str, source_digest: str, ge
     _refuse_other_name(layer, source_digest, records)
 
 
-def refuse_own_columns(name: str, columns: Iterable[str], run: str | None = None) -> None:
-    """Refuse a source that carries our columns: it is one of our exports, of this or another migration.
-
-    Parameters
-    ----------
-    name
-        What to call the source in the sentence.
-    columns
-        Its column names.
-    run
-        A value of its ``pai_run``, if it has one.
-
-    Raises
-    ------
-    LedgerError
-        If a column name begins with ``pai_``.
-    """
-    ours = sorted(column for column in columns if column.lower().startswith("pai_"))
-    if ours:
-        during = f" in run {run}" if run else ""
-        raise LedgerError(
-            f"{name} has the column {ours[0]}: it is an export that was shifted already{during}, and data is shifted "
-            "only once. Use the original delivery as the source."
-        )
-
-
 def record_shift(
     migration: Migration,
     layer: str,

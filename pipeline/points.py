@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pv
 
 from pipeline.field_file import read_field
-from pipeline.storage import whole_file
+from pipeline.files import whole_file
 from pipeline.targets import refuse_source_as_target
 from transforms.contract import Points, ShiftField
 from transforms.errors import SourceError

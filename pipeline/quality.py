@@ -13,9 +13,10 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.base_maps import read_base_maps
+from pipeline.choices import Strategy
+from pipeline.files import whole_file
 from pipeline.geometry.linear_copy import linear_copy
-from pipeline.settings import Strategy
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from qa import triage
 from qa.base_maps import BaseMaps
 from qa.completeness import require_the_same_rows

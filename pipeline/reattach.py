@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.base_maps import read_base_maps
 from pipeline.consequences import PairOutcome, list_consequences
 from pipeline.field_file import read_field
+from pipeline.files import whole_file
 from pipeline.formats import GEOMETRY, open_batches, rows_at_once
 from pipeline.geometry.edges import LayerEdges, attachable
 from pipeline.geometry.layer_move import WORKERS, move_layer
@@ -27,7 +28,7 @@ from pipeline.geometry.move import STRADDLING, MovedBatch, MoveRules
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.settings import LayerSettings
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from qa.attachment import TELLING_M, Attachment, attach
 from qa.base_maps import BaseMaps
 from qa.following import follow, learn_tolerance_m

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.files import sha256
 from pipeline.officers.answers import Answers, read_answers
 from pipeline.officers.control_answers import read_control_answers
 from pipeline.officers.control_decisions import read_control_decisions, standing_control
@@ -37,7 +38,7 @@ from pipeline.officers.package import RESERVED_NAMES, Offer, Surroundings
 from pipeline.officers.review_file import write_review
 from pipeline.officers.saved_review import SavedReview, read_review, why_busy
 from pipeline.officers.surroundings import read_surroundings
-from pipeline.storage import Migration, sha256
+from pipeline.storage import Migration
 from transforms.errors import ExportError, ReviewError
 
 QUIET_S = 3.0

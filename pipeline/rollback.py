@@ -20,9 +20,10 @@ from pipeline.delivery.place import all_withdrawn, folder_beside, manifest_path,
 from pipeline.delivery.provenance import foundations, versions
 from pipeline.delivery.read_back import check_export
 from pipeline.delivery.states import LATEST, ORIGINAL, chosen_state, keep_state, kept_states, unpack_state, why_held
+from pipeline.files import read_json, sha256, write_json
 from pipeline.ledger import record_manifest, record_put_back
 from pipeline.pages.outcome import read_outcome
-from pipeline.storage import Migration, read_json, sha256, write_json
+from pipeline.storage import Migration
 from transforms.errors import ExportError
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from pipeline import ledger
 from pipeline.base_maps import read_base_maps
 from pipeline.captures import read_evidence
+from pipeline.choices import MOVING_STRATEGIES
 from pipeline.dates import date_wrong_ratio
 from pipeline.field_file import read_field
+from pipeline.files import read_json, sha256
 from pipeline.fingerprint import layer_hash
 from pipeline.fitted import Fitted
 from pipeline.formats import GEOMETRY, open_batches, rows_at_once, write_batches
@@ -36,9 +38,9 @@ from pipeline.geometry.move import (
     MoveRules,
 )
 from pipeline.geometry.neighbour_layers import neighbour_places
-from pipeline.settings import MOVING_STRATEGIES, LayerSettings
+from pipeline.settings import LayerSettings
 from pipeline.shift_file import ShiftedFile, shift_file
-from pipeline.storage import Migration, read_json, sha256
+from pipeline.storage import Migration
 from pipeline.tile_dates import read_tile_dates
 from qa.limits import limits_in_force
 from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify

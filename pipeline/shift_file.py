@@ -22,7 +22,7 @@ from pipeline.geometry.layer_survey import LayerSurvey, survey_layer
 from pipeline.geometry.move import NO_GEOMETRY, MovedBatch, MoveRules
 from pipeline.geometry.touch import moved_beside_staying
 from pipeline.georeference import understand
-from pipeline.ledger import refuse_own_columns
+from pipeline.own_columns import refuse_own_columns
 from pipeline.targets import refuse_source_as_target
 from qa.limits import Limits, limits_in_force
 from transforms.contract import Points

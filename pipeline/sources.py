@@ -17,14 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.delivered import on_the_grid, open_layer
+from pipeline.files import sha256, write_json
 from pipeline.formats import GEOMETRY, LayerStream, write_batches
 from pipeline.formats.recognise import recognise
 from pipeline.geometry.layer_census import LayerCensus
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.georeference import SAMPLE_VERTICES, Georeference, understand
-from pipeline.ledger import refuse_own_columns
+from pipeline.own_columns import refuse_own_columns
 from pipeline.settings import LayerSettings
-from pipeline.storage import Migration, sha256, write_json
+from pipeline.storage import Migration
 from transforms.contract import Points
 from transforms.errors import SettingsError, SourceError
 

@@ -1,4 +1,4 @@
-"""Where everything of a migration lies, and how a file is written whole or not at all.
+"""Where everything of a migration lies.
 
 The only module that knows the names of the folders and files a migration has. Stages exchange nothing but
 these files: each reads what the stage before wrote.
@@ -6,21 +6,10 @@ these files: each reads what the stage before wrote.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.settings import Settings, read_settings
-from transforms.errors import ExportError
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -163,80 +152,3 @@ class Migration:
     def evidence(self, layer: str) -> Path:
         """The evidence page of one layer (HTML)."""
         return self.exports_dir / "evidence" / f"{layer}.html"
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; on success it takes the place of ``path``, else it is removed.
-
-    Keeps the suffix, because GDAL chooses by it.
-
-    Raises
-    ------
-    ExportError
-        If another program holds ``path`` open (Windows) or the folder cannot be written.
-    """
-    _make_folder_of(path)
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
-    try:
-        yield beside
-        _flush_to_disk(beside)
-        beside.replace(path)
-    except PermissionError as error:
-        raise _no_permission(path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def remove_half_written(folder: Path) -> None:
-    """Remove what a killed process began to write anywhere below ``folder`` and nobody will finish."""
-    for left_behind in list(folder.rglob(".*.part*")):
-        if left_behind.is_dir():
-            shutil.rmtree(left_behind, ignore_errors=True)
-        else:
-            left_behind.unlink(missing_ok=True)
-
-
-def _make_folder_of(path: Path) -> None:
-    if path.is_dir():
-        raise ExportError(f"{path} is a folder, so no file can be written there. Give the name of a file.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except PermissionError as error:
-        raise _no_permission(path, error) from None
-    except (FileExistsError, NotADirectoryError):
-        raise ExportError(
-            f"{path} cannot be written, because part of its path is a file and no folder. Give another place."
-        ) from None
-
-
-def _no_permission(path: Path, error: PermissionError) -> ExportError:
-    return ExportError(
-        f"{path} cannot be written ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
-        "then run again."
-    )
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("r+b") as stream:
-        os.fsync(stream.fileno())
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, whole or not at all."""
-    with whole_file(path) as beside:
-        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file written by ``write_json``."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

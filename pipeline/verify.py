@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.place import manifest_path
+from pipeline.files import read_json, sha256
 from pipeline.ledger import KEPT, events
 from pipeline.logbook import examine, head_at
 from pipeline.officers.sign_off import sign_off_state
-from pipeline.storage import Migration, read_json, sha256
+from pipeline.storage import Migration
 from transforms.errors import VerifyError
 
 

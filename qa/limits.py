@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qa.risk import limit_for, measured_curve
 from transforms.errors import SettingsError
 
 LIMITS_FILE = Path(__file__).with_name("limits.yaml")
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limit(NamedTuple):
@@ -26,35 +25,34 @@ class Limit(NamedTuple):
     source: str
 
 
-class Limits(BaseModel):
+@dataclass(frozen=True)
+class Limits:
     """The limits in force, one number each; ``limits.yaml`` says what they mean."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    position_error_m: Positive
-    acceptable_wrong_ratio: Positive
-    old_map_chance_ratio: Positive
-    area_change_ratio: Positive
-    area_noise_m: Positive
-    distance_change_town_m: Positive
-    distance_base_town_m: Positive
-    distance_change_rural_m: Positive
-    distance_base_rural_m: Positive
-    town_buildings_per_ha: Positive
-    angle_change_deg: Positive
-    right_angle_deg: Positive
-    straddling_m: Positive
-    control_distance_m: Positive
-    control_disagreement_m: Positive
-    shift_m: Positive
-    small_scale_denominator: Positive
-    coarse_coordinate_m: Positive
-    coincidence_m: Positive
-    fit_to_new_map_m: Positive
-    building_offset_m: Positive
-    unmoved_map_m: Positive
-    shared_edge_m: Positive
-    isolation_m: Positive
+    position_error_m: float
+    acceptable_wrong_ratio: float
+    old_map_chance_ratio: float
+    area_change_ratio: float
+    area_noise_m: float
+    distance_change_town_m: float
+    distance_base_town_m: float
+    distance_change_rural_m: float
+    distance_base_rural_m: float
+    town_buildings_per_ha: float
+    angle_change_deg: float
+    right_angle_deg: float
+    straddling_m: float
+    control_distance_m: float
+    control_disagreement_m: float
+    shift_m: float
+    small_scale_denominator: float
+    coarse_coordinate_m: float
+    coincidence_m: float
+    fit_to_new_map_m: float
+    building_offset_m: float
+    unmoved_map_m: float
+    shared_edge_m: float
+    isolation_m: float
 
     @property
     def wrong_chance_ratio(self) -> float:
@@ -83,15 +81,13 @@ def limits_in_force(overrides: Mapping[str, float] | None = None) -> Limits:
     0.05
     """
     values = {name: limit.value for name, limit in documented_limits().items()}
-    try:
-        return Limits(**(values | dict(overrides or {})))
-    except ValidationError as error:
-        raise SettingsError(_mistake(error)) from None
-
-
-def _mistake(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    name = first["loc"][0]
-    if first["type"] == "extra_forbidden":
-        return f"limits: {name} is not a limit. The limits are: {', '.join(documented_limits())} (see qa/limits.yaml)."
-    return f"limits: {name} is {first['input']!r}; a limit must be a positive number. Correct it in migration.yaml."
+    for name, value in (overrides or {}).items():
+        if name not in values:
+            known = ", ".join(values)
+            raise SettingsError(f"limits: {name} is not a limit. The limits are: {known} (see qa/limits.yaml).")
+        if not 0 < value < math.inf:
+            raise SettingsError(
+                f"limits: {name} is {value!r}; a limit must be a positive number. Correct it in migration.yaml."
+            )
+        values[name] = value
+    return Limits(**values)

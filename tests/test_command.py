@@ -17,9 +17,9 @@ import rasterio
 import shapely
 from pyproj import Transformer
 
+from pipeline.choices import Method
 from pipeline.cli import app, main
 from pipeline.field_file import read_field
-from pipeline.settings import Method
 
 LOW = np.array([410_000.0, 320_000.0])
 SIDE_M = 4_000.0
@@ -313,6 +313,12 @@ def test_a_slip_in_the_command_line_is_explained(post_pai: Command, words: tuple
     """Typer's own form, exit status 2."""
     answer = post_pai(*words)
     assert answer.status == 2 and "Traceback" not in answer.errors and "Usage" in answer.errors
+
+
+def test_a_small_job_does_not_wait_for_heavy_modules() -> None:
+    loaded = "import sys, pipeline.cli, pipeline.shift_file; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not {"dagster", "pydantic", "matplotlib", "scipy.spatial", "pyproj"} & set(done.stdout.split())
 
 
 def test_the_installed_command_is_this_one() -> None:

@@ -11,11 +11,12 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
+from pipeline.choices import ExportFormat, Method, Strategy
 from pipeline.cli import app
 from pipeline.control_input.verdicts import CONTROL_REASONS
 from pipeline.definitions import defs
 from pipeline.pages.reasons import SENTENCES
-from pipeline.settings import ExportFormat, Method, Settings, Strategy
+from pipeline.settings import Settings
 from qa.limits import documented_limits
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -8,6 +8,7 @@ import pytest
 from outcomes import make_migration, plots, write_layer
 
 from pipeline.export import export_layer
+from pipeline.files import sha256
 from pipeline.ledger import record_shift
 from pipeline.logbook import append_line
 from pipeline.officers.decisions import Decision
@@ -15,7 +16,7 @@ from pipeline.pages import evidence
 from pipeline.pages.board import read_board, write_board
 from pipeline.pages.layer_pictures import LayerPictures
 from pipeline.pages.outcome import Counts
-from pipeline.storage import Migration, sha256
+from pipeline.storage import Migration
 
 
 @pytest.fixture

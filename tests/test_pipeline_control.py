@@ -13,7 +13,8 @@ from pipeline.control import check_control, check_control_files
 from pipeline.control_input.break_lines import read_break_lines
 from pipeline.control_input.table import read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, REPORT_COLUMNS
-from pipeline.storage import Migration, read_json, sha256
+from pipeline.files import read_json, sha256
+from pipeline.storage import Migration
 from transforms.errors import ControlError, SourceError
 
 SETTINGS = """

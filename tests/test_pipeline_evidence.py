@@ -16,13 +16,13 @@ import shapely
 from outcomes import make_migration, plots, write_layer
 
 from pipeline.delivery.place import manifest_path
+from pipeline.files import write_json
 from pipeline.logbook import append_line
 from pipeline.pages import evidence
 from pipeline.pages.evidence import limit_rows, reason_rows, summary, write_evidence
 from pipeline.pages.layer_pictures import LayerPictures
 from pipeline.pages.outcome import Counts, read_outcome
 from pipeline.pages.reasons import SENTENCES
-from pipeline.storage import write_json
 from qa.limits import documented_limits
 from transforms.errors import ExportError
 

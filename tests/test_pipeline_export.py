@@ -16,11 +16,11 @@ from outcomes import make_migration, plots, write_layer
 from pipeline.delivery import layer_files
 from pipeline.delivery.digest import TableDigest
 from pipeline.export import export_layer
+from pipeline.files import read_json, sha256
 from pipeline.formats import open_batches
 from pipeline.logbook import read_lines
 from pipeline.pages import evidence
 from pipeline.pages.layer_pictures import LayerPictures
-from pipeline.storage import read_json, sha256
 from transforms.errors import ExportError
 
 

@@ -12,8 +12,9 @@ import shapely
 from review_migration import make_migration, moved, square
 
 from pipeline.fingerprint import layer_hash
-from pipeline.ledger import record_export, record_shift, refuse_own_columns, refuse_second_shift, source_digest
+from pipeline.ledger import record_export, record_shift, refuse_second_shift, source_digest
 from pipeline.logbook import read_lines
+from pipeline.own_columns import refuse_own_columns
 from pipeline.storage import Migration
 from transforms.errors import LedgerError
 

@@ -20,12 +20,13 @@ from review_migration import LAYER, execute, gpkg_blob, make_migration, square, 
 
 from pipeline.control import check_control
 from pipeline.control_input.verdicts import CONTROL_REASONS
+from pipeline.files import sha256
 from pipeline.ledger import record_shift
 from pipeline.officers.control_decisions import read_control_decisions
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.undo import undo_line
 from pipeline.review import Reviewed, review_layer
-from pipeline.storage import Migration, sha256
+from pipeline.storage import Migration
 
 SQUARES = [square(400_000.0 + 20 * number) for number in range(3)]
 GROSS = 7

@@ -11,13 +11,14 @@ from review_migration import LAYER, execute, make_migration, outcomes, save, squ
 
 from pipeline.delivery.place import manifest_path
 from pipeline.export import export_layer
+from pipeline.files import read_json, sha256, write_json
 from pipeline.history import feature_stories, layer_and_reference
 from pipeline.officers.sign_off import sign_layer, sign_off_state
 from pipeline.officers.undo import undo_line
 from pipeline.review import review_layer
 from pipeline.rollback import list_states, put_back
 from pipeline.settings import Settings
-from pipeline.storage import Migration, read_json, sha256, write_json
+from pipeline.storage import Migration
 from pipeline.verify import require_sound, verify_migration
 from transforms.errors import ExportError, LogError, ReviewError, SettingsError, VerifyError
 

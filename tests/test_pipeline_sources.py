@@ -10,9 +10,10 @@ import pytest
 import shapely
 import yaml
 
+from pipeline.files import read_json
 from pipeline.formats import open_batches
 from pipeline.sources import stage_layer
-from pipeline.storage import Migration, read_json
+from pipeline.storage import Migration
 from transforms.errors import LedgerError, SettingsError, SourceError
 
 POINTS = "ref,EASTING,NORTHING\nT1,358514.88,161234.50\nT2,,161000\nT1,362673.48,159272.39\n"

@@ -1,5 +1,7 @@
 """The limits: one file, every entry explained, overrides by name only."""
 
+import dataclasses
+
 import pytest
 
 from qa.limits import Limits, documented_limits, limits_in_force
@@ -14,7 +16,7 @@ def test_every_limit_has_a_meaning_and_a_source():
 
 
 def test_file_and_model_name_the_same_limits():
-    assert list(documented_limits()) == list(Limits.model_fields)
+    assert list(documented_limits()) == [field.name for field in dataclasses.fields(Limits)]
 
 
 def test_names_carry_their_unit():
@@ -32,7 +34,7 @@ def test_os_limits_are_as_published():
 def test_an_override_replaces_one_limit_and_leaves_the_rest():
     changed = limits_in_force({"shift_m": 9.0})
     assert changed.shift_m == 9.0
-    assert changed.model_dump() | {"shift_m": 6.5} == limits_in_force().model_dump()
+    assert dataclasses.replace(changed, shift_m=6.5) == limits_in_force()
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

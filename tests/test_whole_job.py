@@ -26,8 +26,9 @@ import pytest
 import shapely
 import yaml
 
+from pipeline.files import read_json
 from pipeline.logbook import read_lines
-from pipeline.storage import Migration, read_json
+from pipeline.storage import Migration
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUTCOME = ["pai_status", "pai_reasons", "pai_shift_m", "pai_uncertainty_m"]

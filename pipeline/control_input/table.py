@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.control_input.files import ROW_REASONS, ControlRows, find_control_files, read_control_file
 from pipeline.control_input.tile_names import tile_extent
-from pipeline.storage import sha256
+from pipeline.files import sha256
 from transforms.contract import Control, Points
 from transforms.errors import ControlError, SourceError
 

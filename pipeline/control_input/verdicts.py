@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.control_input.files import ROW_REASONS
 from pipeline.control_input.table import ControlTable
+from pipeline.files import whole_file
 from pipeline.formats.spreadsheet import as_cell
 from pipeline.officers.control_decisions import OFFICER_REASONS
-from pipeline.storage import whole_file
 from qa.control import REASONS, judge_control
 from transforms.breaks import Breaks
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.storage import Migration, read_json
+from pipeline.files import read_json
+from pipeline.storage import Migration
 from transforms.errors import ExportError
 
 PART_KINDS = ("points", "multipoints", "lines", "polygons")

@@ -11,8 +11,9 @@ import pyogrio
 import pyproj
 import shapely
 
+from pipeline.files import read_json, sha256
 from pipeline.logbook import read_lines
-from pipeline.storage import Migration, read_json, sha256
+from pipeline.storage import Migration
 
 _LIBRARIES = ("numpy", "scipy", "shapely", "pyproj", "pyogrio", "fiona", "pyarrow", "dagster")
 

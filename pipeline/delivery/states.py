@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import sha256, whole_file
 from pipeline.ledger import KEPT, PUT_BACK, events, record_kept
 from pipeline.officers.sign_off import table_digest
-from pipeline.storage import Migration, sha256, whole_file
+from pipeline.storage import Migration
 from transforms.errors import ExportError
 
 LATEST, ORIGINAL = "latest", "original"

@@ -17,8 +17,8 @@ from pipeline.exchange.ntv2 import ntv2_operation, write_ntv2
 from pipeline.exchange.path import is_within_reach, within_reach
 from pipeline.exchange.tinshift import MOST_NODES as TINSHIFT_NODES
 from pipeline.exchange.tinshift import tinshift_operation, write_tinshift
+from pipeline.files import whole_file
 from pipeline.fitted import Fitted
-from pipeline.storage import whole_file
 from transforms.contract import Points
 from transforms.errors import FieldError
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.choices import MOVING_STRATEGIES
 from pipeline.delivered import delivered_batches
 from pipeline.geometry.wkb_batch import WkbBatch
-from pipeline.settings import MOVING_STRATEGIES
 from pipeline.storage import Migration
 from transforms.contract import Points
 from transforms.errors import PostPaiError

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.control_input.table import ControlTable
+from pipeline.files import whole_file
 from pipeline.officers.control_answers import read_control_answers
 from pipeline.officers.control_decisions import (
     ADDED_CODE,
@@ -23,7 +24,7 @@ from pipeline.officers.control_decisions import (
 )
 from pipeline.officers.copies import read_copies
 from pipeline.officers.saved_review import read_review, why_busy
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
 

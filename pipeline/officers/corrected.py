@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.files import whole_file
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.officers.merge import Outcome, displacement_m
-from pipeline.storage import whole_file
 
 
 def write_corrected(path: Path, rows: LayerRows, outcomes: Sequence[Outcome], run_id: str) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyogrio
 import shapely
 
+from pipeline.files import sha256
 from pipeline.fingerprint import geometry_hashes, read_geometry
 from pipeline.formats import open_batches, write_batches
 from pipeline.formats.stream import GEOMETRY
@@ -26,7 +27,6 @@ from pipeline.officers.control_decisions import CONTROL_WORDS
 from pipeline.officers.decisions import WHY, WORDS
 from pipeline.officers.package import Lines, Offer, Surroundings
 from pipeline.officers.saved_review import SavedControl, SavedReview, SavedRow, as_text, time_saved
-from pipeline.storage import sha256
 from transforms.errors import ExportError, PostPaiError, ReviewError
 
 NARROW_SUFFIXES = (".tab", ".shp")

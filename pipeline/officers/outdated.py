@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pipeline.files import read_json, sha256
 from pipeline.logbook import read_lines
 from pipeline.officers.control_decisions import read_control_decisions, standing_control
-from pipeline.storage import Migration, read_json, sha256
+from pipeline.storage import Migration
 
 
 def why_outdated(migration: Migration, layer: str) -> str:

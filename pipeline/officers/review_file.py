@@ -13,6 +13,7 @@ import numpy as np
 import pyogrio.raw
 import shapely
 
+from pipeline.files import whole_file
 from pipeline.fingerprint import read_geometry
 from pipeline.geometry.wkb_kind import WkbKind
 from pipeline.officers.control_decisions import CONTROL_WORDS
@@ -39,7 +40,6 @@ from pipeline.officers.qgis_style import (
     store_styles,
     version_style,
 )
-from pipeline.storage import whole_file
 
 _WHO = "coalesce(nullif(trim(\"officer\"), ''), nullif(@user_full_name, ''), @user_account_name)"
 _WHEN = "format_date(now(), 'yyyy-MM-ddTHH:mm:ss')"

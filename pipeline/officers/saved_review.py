@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import sha256
 from pipeline.officers.package import CONTROL_NEARBY, NEW_CONTROL, OLD_POSITION, Shown
-from pipeline.storage import sha256
 from transforms.errors import ReviewError
 
 _NEEDED = ("pai_row", "decision", "note", "officer", "offer")

@@ -12,10 +12,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.delivery.digest import TableDigest
+from pipeline.files import sha256
 from pipeline.logbook import append_line, read_lines
 from pipeline.officers.decisions import UNKNOWN_OFFICER, Decision, in_force, is_on_feature, read_decisions
 from pipeline.officers.outdated import why_outdated
-from pipeline.storage import Migration, sha256
+from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
 _KIND = "sign_off"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from filelock import Timeout
 
+from pipeline.files import remove_half_written
 from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance, migration_lock
-from pipeline.storage import Migration, remove_half_written
+from pipeline.storage import Migration
 from transforms.errors import PostPaiError, SettingsError
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -21,8 +21,9 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from pipeline.files import write_json
 from pipeline.orchestration.instance import MIGRATION_VARIABLE, PROJECT_DIR, enter_instance, fail_abandoned_runs
-from pipeline.storage import Migration, write_json
+from pipeline.storage import Migration
 from transforms.errors import SettingsError
 
 _STOP_SECONDS = 20

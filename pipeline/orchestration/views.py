@@ -21,6 +21,7 @@ from pipeline.control import ControlSummary
 from pipeline.control_input.verdicts import CONTROL_REASONS
 from pipeline.dates import date_wrong_ratio
 from pipeline.export import ExportedLayer, ExportedShift
+from pipeline.files import whole_file
 from pipeline.fit import FitSummary
 from pipeline.officers.progress import review_progress
 from pipeline.orchestration.columns import COLUMNS
@@ -34,7 +35,7 @@ from pipeline.reattach import ReattachSummary
 from pipeline.review import Reviewed
 from pipeline.shift import ShiftSummary
 from pipeline.sources import StagedLayer
-from pipeline.storage import Migration, whole_file
+from pipeline.storage import Migration
 
 Metadata = dict[str, Any]
 

@@ -18,6 +18,7 @@ import shapely
 
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.states import why_held
+from pipeline.files import read_json, sha256, whole_file
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.progress import Progress, review_progress
 from pipeline.officers.sign_off import sign_off_state
@@ -27,7 +28,7 @@ from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
 from pipeline.pages.outlines import DRAWN_FEATURES, drawn_rows, read_outlines
 from pipeline.pages.pictures import COLOURS
 from pipeline.settings import LayerSettings
-from pipeline.storage import Migration, read_json, sha256, whole_file
+from pipeline.storage import Migration
 from transforms.errors import PostPaiError
 
 State = Literal["final", "draft", "outdated", "blocked", "waiting"]

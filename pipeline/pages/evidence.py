@@ -18,6 +18,7 @@ import yaml
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.field_file import read_field
+from pipeline.files import read_json, sha256, whole_file, write_json
 from pipeline.officers.decisions import UNDO, WHY, WORDS
 from pipeline.pages.layer_pictures import draw_layer
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
@@ -25,7 +26,7 @@ from pipeline.pages.pictures import COLOURS
 from pipeline.pages.policy import page_policy, script_text
 from pipeline.pages.reasons import sentence
 from pipeline.pages.stories import Story, reviewed_stories
-from pipeline.storage import Migration, read_json, sha256, whole_file, write_json
+from pipeline.storage import Migration
 from qa.limits import documented_limits, limits_in_force
 
 WORST_FEATURES = 10
