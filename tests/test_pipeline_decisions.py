@@ -84,10 +84,10 @@ KILLED_AT = {
     "after the first answer is logged": "pipeline.logbook._write_line#2",
     "before the log says how long it is": "pipeline.logbook._write_head#2",
     "before the outcome is written": "pipeline.review.write_corrected",
-    "with the outcome half in place": "pipeline.storage._flush_to_disk",
+    "with the outcome half in place": "pipeline.files._flush_to_disk",
     "before the review file is written": "pipeline.review.write_review",
     "with the review file half written": "pipeline.officers.review_file.store_styles",
-    "before the review file takes its place": "pipeline.storage._flush_to_disk#2",
+    "before the review file takes its place": "pipeline.files._flush_to_disk#2",
 }
 _KILLER = """
 # Imports once, then runs the review of each folder in a child that kills itself at the given call.
