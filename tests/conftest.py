@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import pipeline  # noqa: F401 - before any test imports numpy, whose threads would wait for those of the other worker
+
 settings.load_profile("ci")  # the same examples in every run; `pytest --hypothesis-profile=default` looks for new ones
 
 SHARED_DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
