@@ -21,6 +21,7 @@ from review_migration import LAYER, execute, gpkg_blob, make_migration, outcomes
 from review_migration import write_stages as write_stages_of
 
 from pipeline.officers.decisions import read_decisions
+from pipeline.officers.narrow_package import read_narrow_review
 from pipeline.officers.progress import review_progress
 from pipeline.review import Reviewed, changed_reviews, review_layer
 from pipeline.storage import Migration
@@ -212,6 +213,21 @@ def test_other_software_is_offered_the_same_and_answers_the_same(migration: Migr
     assert run(migration, "run-4").decisions_taken == 0 and outcomes(migration)[2][0] == "fixed"
 
 
+@pytest.mark.parametrize("kind", ["tab", "shp"])
+def test_a_row_that_was_not_offered_stays_in_a_narrow_file(migration: Migration, kind: str) -> None:
+    def draw(columns: dict[str, np.ndarray], geometries: np.ndarray) -> None:
+        columns["offer"][0], columns["note"][0] = "", "drawn by hand"
+
+    path = migration.review_in(LAYER, kind)
+    edit_narrow(path, draw)
+    for name in ("run-2", "run-3"):
+        assert run(migration, name).decisions_taken == 0
+        saved = read_narrow_review(path, path.name)
+        assert saved is not None and sorted(row.pai_row for row in saved.rows) == [-1, 2, 3, 4]
+        (stray,) = [row for row in saved.rows if not row.token]
+        assert stray.note == "drawn by hand" and stray.geometry is not None
+
+
 def test_answers_in_tab_and_geopackage_that_differ_are_a_disagreement(migration: Migration) -> None:
     def accept(columns: dict[str, np.ndarray], geometries: np.ndarray) -> None:
         columns["decision"][:], columns["officer"][:] = "accept", "Bob"
@@ -324,3 +340,12 @@ def test_the_progress_counts_by_officer_and_day_and_forecasts_the_rest(migration
     assert (progress.features, progress.open, progress.decided, progress.by_officer) == (5, 1, {"keep": 2}, {"Ann": 2})
     assert progress.by_day == {"2026-03-01": {"Ann": 1}, "2026-03-02": {"Ann": 1}}
     assert progress.hours_left == 0.1 and "assumed" in progress.basis
+
+
+@pytest.mark.parametrize("written", ["2026/03/01 09:00:00+00", "01/03/2026", "yesterday"])
+def test_a_time_written_in_any_way_costs_nothing(migration: Migration, written: str) -> None:
+    save(migration, 2, decision="keep", officer="Ann", decided_at=written)
+    run(migration)
+    (decision,) = read_decisions(migration.decisions_log, LAYER)
+    assert decision.decided_at == written
+    assert review_progress(migration, LAYER).by_day == {decision.saved_at[:10]: {"Ann": 1}}

@@ -30,6 +30,7 @@ from review_migration import (
 from pipeline.officers.decisions import read_decisions
 from pipeline.officers.merge import REVIEW_REASONS
 from pipeline.officers.package import RESERVED_NAMES
+from pipeline.officers.saved_review import read_review
 from pipeline.officers.surroundings import read_surroundings
 from pipeline.review import changed_reviews, review_layer
 from pipeline.storage import Migration
@@ -106,6 +107,7 @@ ODD_SAVES: dict[str, tuple[Callable[[Migration], object], str]] = {
     "an empty geometry": (_redraw(shapely.Polygon()), "is empty"),
     "a bow tie": (_redraw(shapely.Polygon([(0, 0), (9, 9), (9, 0), (0, 9)])), "not valid (Self-intersection"),
     "a vertex without coordinates": (_redraw(NOT_A_NUMBER), "coordinates"),
+    "slipped far away": (_redraw(shapely.box(0, 0, 9, 9)), "km from where it was"),
     "broken bytes": (lambda migration: save(migration, 3, geom=b"GP"), "not that of a GeoPackage"),
     "moved, but not drawn": (lambda migration: save(migration, 3, decision="moved"), "exactly as proposed"),
     "redrawn, yet kept": (
@@ -150,6 +152,13 @@ def test_a_refused_answer_is_kept_in_the_log_and_answered_in_the_file(migration:
     assert "not valid" in remark and note == "two hours of work"
 
 
+def test_a_feature_belongs_far_away_if_the_note_says_why(migration: Migration) -> None:
+    elsewhere = square(403_000.0)
+    save(migration, 3, geometry=elsewhere, note="the order names the other farm")
+    review_layer(migration, LAYER, "run-2")
+    assert outcomes(migration)[3][0] == "fixed" and places(migration)[3].equals(elsewhere)
+
+
 def test_copies_that_agree_count_once(migration: Migration) -> None:
     _copy(migration, 3, "keep", "keep")
     assert review_layer(migration, LAYER, "run-2").decisions_taken == 1
@@ -171,11 +180,23 @@ def test_a_changed_row_number_or_reference_does_not_move_the_decision(migration:
     assert any("reference was changed to 'T999'" in finding for finding in review.findings)
 
 
-def test_a_feature_drawn_anew_in_the_file_is_passed_over(migration: Migration) -> None:
-    execute(migration, f"INSERT INTO {LAYER} (geom, decision) VALUES (?, 'accept')", (gpkg_blob(square(0.0)),))
-    review = review_layer(migration, LAYER, "run-2")
-    assert any("was not offered for review" in finding for finding in review.findings)
-    assert review.features == len(SQUARES) and review.decisions_taken == 0
+def test_a_feature_drawn_anew_in_the_file_decides_nothing_and_stays_until_it_is_deleted(migration: Migration) -> None:
+    drawn = square(0.0)
+    execute(
+        migration,
+        f"INSERT INTO {LAYER} (geom, decision, note) VALUES (?, 'accept', 'missing')",
+        (gpkg_blob(drawn),),
+    )
+    for name in ("run-2", "run-3"):
+        review = review_layer(migration, LAYER, name)
+        assert any("was not offered for review" in finding for finding in review.findings)
+        assert review.features == len(SQUARES) and review.decisions_taken == 0
+        saved = read_review(migration.review(LAYER), LAYER)
+        (stray,) = [row for row in saved.rows if not row.token]
+        assert shapely.from_wkb(stray.geometry) == drawn and (stray.decision, stray.note) == ("accept", "missing")
+        assert len(saved.offered) == len(saved.rows) - 1, "it has no old position"
+    execute(migration, f"DELETE FROM {LAYER} WHERE note = 'missing'")
+    assert not any("not offered" in finding for finding in review_layer(migration, LAYER, "run-4").findings)
 
 
 def test_a_note_without_a_decision_is_not_lost_when_the_file_is_rewritten(migration: Migration) -> None:

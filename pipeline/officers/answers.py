@@ -26,6 +26,9 @@ from pipeline.officers.saved_review import SavedReview, SavedRow
 _TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)(?::(?P<line>\d+))?")
 _STAYS = ("keep", "cannot_place")
 
+FAR_M = 1000.0
+"""Nobody moves a feature so far by accident of mapping: without a note it is a slip of the hand or of the axes."""
+
 
 class Features(Protocol):
     """What the answers are about: the features as they are today."""
@@ -53,6 +56,8 @@ class Answers:
     """By row, what was saved where the answer counts."""
     drafts: dict[int, SavedRow]
     """By row, what was saved where nothing was decided yet."""
+    strays: list[SavedRow]
+    """Rows that were never offered: somebody drew them."""
 
 
 def read_answers(
@@ -72,8 +77,9 @@ def read_answers(
         Go into the answers.
     """
     by_row, findings = _rows_by_feature(saved, layer, features)
+    strays = [row for row in saved.rows if row_of(row.token) is None]
     drawn = dict(zip(saved.rows, geometry_hashes(row.geometry for row in saved.rows), strict=True))
-    answers = Answers([], findings, {}, {})
+    answers = Answers([], findings, {}, {}, strays)
     past = _Past(logged, saved.name, features)
     for row, copies in by_row.items():
         read = [_answer(copy, row, features, drawn[copy], past) for copy in copies]
@@ -183,7 +189,7 @@ def _rows_by_feature(saved: SavedReview, layer: str, features: Features) -> tupl
         if token is None:
             findings.append(
                 f"Layer {layer}, fid {saved_row.fid}: this row was not offered for review (its column offer says "
-                f"{saved_row.token!r}), so it was passed over; new features belong in the source."
+                f"{saved_row.token!r}), so it decides nothing and stays in the file; new features belong in the source."
             )
             continue
         row = int(token["row"])
@@ -279,7 +285,9 @@ def _why_refused(word: str, saved_row: SavedRow, is_edited: bool, is_lost: bool,
         return "its geometry was deleted; to leave it where it was choose keep, if nobody can tell choose cannot_place."
     if word == "fixed" and not is_edited:
         return "it says fixed but lies exactly as proposed; save the new place, or choose accept for the proposal."
-    return _why_not_drawn(saved_row.geometry, before) if is_edited and saved_row.geometry else ""
+    if not (is_edited and saved_row.geometry):
+        return ""
+    return _why_not_drawn(saved_row.geometry, before) or _why_not_there(saved_row, before)
 
 
 def _why_not_both(word: str) -> str:
@@ -302,6 +310,16 @@ def _why_not_drawn(wkb: bytes, before: bytes | None) -> str:
     if not geometry.is_valid:
         return f"its outline is not valid ({explain_validity(geometry)}); put that right in QGIS and save again."
     return ""
+
+
+def _why_not_there(saved_row: SavedRow, before: bytes | None) -> str:
+    drawn, old = (read_geometry(wkb) if wkb else None for wkb in (saved_row.geometry, before))
+    away_m = shapely.hausdorff_distance(drawn, old)  # NaN where one of them is empty or a true curve
+    if saved_row.note or not away_m > FAR_M:
+        return ""
+    return (
+        f"it was put {away_m / 1000:,.1f} km from where it was; put it back, or say in the note why it belongs there."
+    )
 
 
 def _a(kind: str) -> str:

@@ -106,7 +106,8 @@ def write_narrow_review(
             rounded = _as_rounded(beside, len(shown))
             drawn = [offer.drawn or place for offer, place in zip(shown, rounded, strict=True)]
             _write_features(beside, shown, drawn)
-        _write(_with(beside, _OLD), [offer.before for offer in shown], _old_columns(shown))
+        old = [offer for offer in shown if offer.token]
+        _write(_with(beside, _OLD), [offer.before for offer in old], _old_columns(old))
         _write(_with(beside, _CONTROL), around.control.lines, _control_columns(around.control))
         lines = around.drawn if len(around.drawn) or not shown else _example(shown[0])
         _write(_with(beside, _NEW), lines.lines, _drawn_columns(lines))

@@ -11,16 +11,18 @@ from pipeline.officers.answers import Answers, row_of
 from pipeline.officers.decisions import Standing
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.officers.merge import Outcome
-from pipeline.officers.package import Offer, finite, token
+from pipeline.officers.package import NO_ROW, Offer, finite, token
 from pipeline.officers.saved_review import SavedReview, SavedRow
 from pipeline.pages.reasons import sentence
 from qa.doubt import DOUBTS
+
+STRAY = "This was not offered for review, so it decides nothing. Draw it in the source layer, then delete it here."
 
 
 def offer_features(
     rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, saved: SavedReview | None, answers: Answers | None
 ) -> list[Offer]:
-    """The open features in order of risk, then those answered in the present file.
+    """The open features in order of risk, then those answered in the present file, then what somebody drew there.
 
     The answered ones stay where the officer has them on the screen, and can be answered differently.
     """
@@ -39,7 +41,7 @@ def offer_features(
     for row in sorted(answered):
         if row in stand.holding and outcomes[row].status != "open":
             offers.append(_with_answer(_offer(row, rows, outcomes[row], numbers), answered[row]))
-    return offers
+    return offers + [_stray(saved_row) for saved_row in (answers.strays if answers else [])]
 
 
 def _numbers_in_file(saved: SavedReview | None) -> dict[int, int]:
@@ -74,6 +76,27 @@ def _suspicion(row: int, rows: LayerRows) -> list[str]:
     """What to suspect first, as a sentence; nothing where the triage had no doubt."""
     doubt = rows.quality["doubt"][row].as_py()
     return [DOUBTS[doubt]] if doubt else []
+
+
+def _stray(saved: SavedRow) -> Offer:
+    return Offer(
+        row=NO_ROW,
+        reference=saved.reference,
+        reasons="",
+        remark=STRAY,
+        shift_m=None,
+        uncertainty_m=None,
+        risk=None,
+        before=None,
+        proposal=saved.geometry,
+        token="",
+        fid=saved.fid,
+        decision=saved.decision,
+        note=saved.note,
+        officer=saved.officer,
+        why=saved.why,
+        decided_at=saved.decided_at,
+    )
 
 
 def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, SavedRow]) -> Offer:

@@ -17,6 +17,9 @@ RESERVED_NAMES = (
 )
 """What a review file calls its own; no layer under review may be called so."""
 
+NO_ROW = -1
+"""The row of what somebody drew in a review file: there is none in the source."""
+
 Shown = tuple[str, str, str, float | None]
 """Token, reasons, remark and risk of a feature, as a review file shows them."""
 
@@ -24,6 +27,8 @@ Shown = tuple[str, str, str, float | None]
 @dataclass(frozen=True)
 class Offer:
     """One feature as it is offered to officers; geometries are well-known binary.
+
+    Without a ``token`` it is none of the source's: somebody drew it, and it stays until somebody deletes it.
 
     ``fid`` is the one it had in the file before, None if it is new there; ``decision`` is filled in where an officer
     has answered. ``codes`` are the reasons as codes.

@@ -95,7 +95,9 @@ def _statuses(migration: Migration, layer: str) -> Counter[str]:
 def _by_day(decisions: Sequence[Decision]) -> dict[str, dict[str, int]]:
     days: dict[str, Counter[str]] = defaultdict(Counter)
     for decision in decisions:
-        days[(decision.decided_at or decision.saved_at or decision.taken_at)[:10]][decision.officer] += 1
+        told = (_moment(text) for text in (decision.decided_at, decision.saved_at, decision.taken_at))
+        if (moment := next(filter(None, told), None)) is not None:  # officers may write a time as they like
+            days[moment.date().isoformat()][decision.officer] += 1
     return {day: dict(days[day]) for day in sorted(days)}
 
 

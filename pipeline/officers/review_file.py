@@ -142,13 +142,14 @@ def _write_layers(path: Path, layer: str, offers: Sequence[Offer], around: Surro
     fids = _fids(offers, last_fid)
     shown = [offer.proposal for offer in offers]
     _write_layer(path, layer, shown, _offer_columns(offers, fids))
-    old = {
-        "fid": fids,
-        "pai_row": [offer.row for offer in offers],
-        "id": [offer.reference for offer in offers],
-        "offer": [offer.token for offer in offers],
+    old = [(fid, offer) for fid, offer in zip(fids, offers, strict=True) if offer.token]
+    old_columns = {
+        "fid": [fid for fid, _ in old],
+        "pai_row": [offer.row for _, offer in old],
+        "id": [offer.reference for _, offer in old],
+        "offer": [offer.token for _, offer in old],
     }
-    _write_layer(path, OLD_POSITION, [offer.before for offer in offers], old)
+    _write_layer(path, OLD_POSITION, [offer.before for _, offer in old], old_columns)
     _write_lines(path, SHIFT_ARROWS, _arrows(offers), ["id", "shift_m"])
     _write_lines(path, CONTROL_NEARBY, around.control, [column.name for column in _CONTROL_COLUMNS[1:]])
     _write_lines(path, NEW_CONTROL, around.drawn, [column.name for column in _NEW_CONTROL_COLUMNS[1:]])
