@@ -6,6 +6,7 @@ Heavy modules are imported inside the verbs: a small job must not wait for Dagst
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -227,6 +228,9 @@ def _say(sentence: str) -> None:
 
 def main() -> None:
     """Run the command; a mistake of the user's is one sentence on standard error and exit status 1."""
+    if not sys.warnoptions:
+        # Of coordinates that are no place numpy says so at every step; their features get a reason of their own.
+        warnings.simplefilter("ignore", RuntimeWarning)
     try:
         app()
     except PostPaiError as error:

@@ -13,6 +13,7 @@ import pyarrow.csv as pv
 from pipeline.field_file import read_field
 from pipeline.files import whole_file
 from pipeline.targets import refuse_source_as_target
+from transforms.complex_places import is_place
 from transforms.contract import Points, ShiftField
 from transforms.errors import SourceError
 
@@ -89,7 +90,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _moved_table(field: ShiftField, places: Points) -> pa.Table:
-    readable = np.isfinite(places).all(axis=1)
+    readable = is_place(places)
     after = np.full(places.shape, np.nan)
     uncertainty = np.full(len(places), np.nan)
     after[readable] = field(places[readable])

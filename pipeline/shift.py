@@ -54,7 +54,7 @@ SHIFT_REASONS = {
     STRADDLING: "It lies across a break, and its two ways of moving differ by more than the limit.",
     UNCERTAIN: "The chance that its new place is wrong by more than the limit is too large.",
     BECAME_INVALID: "It was valid and is not any more.",
-    BAD_COORDINATES: "It has coordinates that are not numbers.",
+    BAD_COORDINATES: "It has coordinates that are no place: not numbers, or beyond any map.",
     GEOMETRY_TYPE: "Its type of geometry cannot be moved.",
     NO_GEOMETRY: "It has no geometry.",
 }

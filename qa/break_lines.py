@@ -66,6 +66,8 @@ class Evidence:
 
     def for_left(self, stand: Feet, borders: Borders) -> Floats:
         """Log odds that the point belongs left of the chain rather than right."""
+        if not len(stand.row):
+            return np.empty(0)  # of no rows at all scipy would give a sparse matrix
         left, right = borders.left[stand.chain], borders.right[stand.chain]
         odds = np.asarray(self.score[stand.row, left] - self.score[stand.row, right]).ravel()
         return np.clip(odds, -LARGEST_EVIDENCE, LARGEST_EVIDENCE)

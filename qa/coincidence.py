@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import erf
 
 from qa.base_maps import Edition, Geometries
+from transforms.complex_places import is_place
 from transforms.contract import Points
 
 CLASS_BOUNDS_M = np.array([0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
@@ -50,7 +51,7 @@ class Vertices:
     def of(cls, geometries: Geometries, most: int = MOST_VERTICES) -> Vertices:
         """At most ``most`` vertices of every geometry; null and empty ones have none."""
         points, feature = shapely.get_coordinates(geometries, return_index=True)
-        chosen = evenly_chosen(feature, len(geometries), most) & np.isfinite(points).all(axis=1)
+        chosen = evenly_chosen(feature, len(geometries), most) & is_place(points)
         return cls(points[chosen], feature[chosen], len(geometries))
 
     def take(self, rows: NDArray[np.bool_]) -> Vertices:

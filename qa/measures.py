@@ -16,6 +16,7 @@ from qa.coincidence import Vertices, evenly_chosen
 from qa.control_near import control_disagreement_m
 from qa.limits import Limits
 from qa.long_edges import places_along
+from transforms.complex_places import is_place
 from transforms.contract import Control, Points
 
 Measures = dict[str, NDArray[Any]]
@@ -223,7 +224,7 @@ def _places(geometries: Geometries) -> Points:
 
 def _where_placed(places: Points, of: Any) -> NDArray[np.float64]:
     result = np.full(len(places), np.nan)
-    placed = np.isfinite(places).all(axis=1)
+    placed = is_place(places)
     result[placed] = of(places[placed])
     return result
 

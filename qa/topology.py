@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qa.base_maps import Geometries
 from qa.shape import CommonVertices
+from transforms.complex_places import is_place
 
 _MM = 1000.0
 
@@ -80,10 +81,11 @@ def parted_pairs(vertices: CommonVertices, tolerance_m: float) -> tuple[NDArray[
     gap_m : ndarray
         ``(k,)`` how far the new places lie apart.
     """
-    millimetres = np.round(vertices.before * _MM).astype(np.int64)
-    order = np.lexsort((vertices.feature, millimetres[:, 1], millimetres[:, 0]))
+    placed = np.flatnonzero(is_place(vertices.before))
+    millimetres = np.round(vertices.before[placed] * _MM).astype(np.int64)
+    order = np.lexsort((vertices.feature[placed], millimetres[:, 1], millimetres[:, 0]))
     same_place = (np.diff(millimetres[order], axis=0) == 0).all(axis=1)
-    first, second = order[:-1][same_place], order[1:][same_place]
+    first, second = placed[order[:-1][same_place]], placed[order[1:][same_place]]
     other = vertices.feature[first] != vertices.feature[second]
     first, second = first[other], second[other]
     gap = np.linalg.norm(vertices.after[first] - vertices.after[second], axis=1)

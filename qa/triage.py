@@ -24,7 +24,7 @@ REASONS = regimes.REASONS | {
     "layer_check_only": "The layer is only to be looked at; nothing of it is moved.",
     "outside_control": "Part of it lies where there is no control, so its shift would be a guess.",
     "straddling": "It lies across a break, and its two ways of moving differ by more than the limit.",
-    "bad_coordinates": "It has coordinates that are not numbers.",
+    "bad_coordinates": "It has coordinates that are no place: not numbers, or beyond any map.",
     "geometry_type": "Its type of geometry cannot be moved.",
     "not_moved": "It was drawn on the old map but no move is proposed.",
     "origin_doubtful": "The chance that it was not drawn on that map, or is misplaced, is above the limit.",

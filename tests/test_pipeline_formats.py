@@ -102,6 +102,16 @@ def test_reading_leaves_the_folder_as_it_was(suffix, parcels, tmp_path):
     assert folder_bytes(tmp_path) == before
 
 
+def test_a_coordinate_system_in_strange_characters_is_one_sentence(parcels, tmp_path):
+    write(tmp_path / "parcels.shp", parcels)
+    described = tmp_path / "parcels.prj"
+    described.write_bytes(described.read_bytes().replace(b"British", b"Brit\xef\xbf", 1))
+    with pytest.raises(SourceError, match=r"parcels\.shp names its coordinate system .* take away the \.prj"):
+        read(tmp_path / "parcels.shp")
+    described.unlink()
+    assert len(read(tmp_path / "parcels.shp")) == len(parcels)
+
+
 def test_a_geopackage_in_write_ahead_mode_is_read_with_its_newest_edit(parcels, tmp_path):
     """An edit that still lies in the -wal file is read, and neither file is touched."""
     path = tmp_path / "parcels.gpkg"

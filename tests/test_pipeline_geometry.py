@@ -140,16 +140,16 @@ def test_odd_geometries_stay_to_the_byte_with_their_reason():
     deep = run_wkb(2, [(0, 0), (1, 1)])
     for _ in range(50):
         deep = nest_wkb(7, deep)
-    bad = run_wkb(2, [(0, 0), (np.nan, 3)])
+    bad, beyond = (run_wkb(2, [(0, 0), (odd, 3)]) for odd in (np.nan, 1e300))
     empty = shapely.to_wkb(shapely.from_wkt("POINT EMPTY"))
-    array = pa.array([triangle, broken, many, tin, deep, bad, empty, None, b""])
+    array = pa.array([triangle, broken, many, tin, deep, bad, beyond, empty, None, b""])
     outcome = moved(array)
     assert outcome.geometry.to_pylist() == array.to_pylist()
     assert outcome.blocked_by.tolist() == [
         "geometry_type",
         *["bad_coordinates"] * 2,
         "geometry_type",
-        *["bad_coordinates"] * 2,
+        *["bad_coordinates"] * 3,
         *["no_geometry"] * 3,
     ]
 

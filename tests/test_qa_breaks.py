@@ -89,6 +89,15 @@ def test_places_that_are_not_finite_do_not_fail() -> None:
     assert np.isinf(breaks.distance_m(odd)).all()
 
 
+def test_two_lands_far_apart_are_two_pieces_though_no_control_lies_near_their_border() -> None:
+    rng = np.random.default_rng(3)
+    here = rng.uniform(0, 1000, (150, 2)) + [400_000, 300_000]
+    before = np.concatenate([here, here + [20_000, 0]])
+    shift = np.repeat([[3.0, 0.0], [-2.0, 1.0]], 150, axis=0) + rng.normal(0, 0.2, (300, 2))
+    breaks = find_breaks(Control(before, before + shift))
+    assert breaks.piece(np.array([[400_500.0, 300_500.0], [420_500.0, 300_500.0]])).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(("count", "noise_m", "jump_m"), [(300, 0.1, 0.8), (900, 0.3, 1.5), (900, 0.3, 3.0)])
 def test_a_jump_is_found_where_it_is(count: int, noise_m: float, jump_m: float) -> None:
     """Two sheets are told apart, and nearly every place is given to its true side."""

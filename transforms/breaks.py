@@ -18,7 +18,7 @@ import scipy
 from numpy.typing import NDArray
 
 from .bilinear import Cells
-from .complex_places import as_complex, is_finite, length
+from .complex_places import as_complex, is_place, length
 from .contract import Points
 
 Floats = NDArray[np.float64]
@@ -136,7 +136,7 @@ class Breaks:
         if not self.lines or len(points) == 0:
             return np.zeros(len(points), dtype=int), Beside(np.empty(0, int), np.empty(0, int), np.empty(0))
         number = self._piece_of_cell[self._raster.cells(points)].astype(int)
-        near = np.flatnonzero((number < 0) & is_finite(points))
+        near = np.flatnonzero((number < 0) & is_place(points))
         segment, distance = self._nearest(points[near])
         own, across = self._sides(segment, points[near])
         number[near] = own
@@ -152,7 +152,7 @@ class Breaks:
         distance = np.full(len(points), np.inf)
         if not self.lines:
             return distance
-        finite = is_finite(points)
+        finite = is_place(points)
         distance[finite] = self._raster.distance_m(points[finite])
         near = np.flatnonzero(finite & self._raster.near_line[self._raster.cells(points)])
         distance[near] = self._nearest(points[near])[1]
@@ -403,7 +403,7 @@ class _Raster:
     def at_least_m(self, points: Points) -> Floats:
         """A distance in metres that no point is nearer to a line than; infinite for places that are not finite."""
         bound = self._distance_of_centre[self.cells(points)] - self.cell_m
-        return np.where(is_finite(points), bound, np.inf)
+        return np.where(is_place(points), bound, np.inf)
 
     def dense_near(self, points: Points) -> NDArray[np.int32]:
         """The place along a line, a row of ``dense``, that is nearest to the cell of each point."""

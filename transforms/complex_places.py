@@ -33,6 +33,17 @@ def length(vectors: Points) -> NDArray[np.float64]:
     return np.sqrt(whole.real**2 + whole.imag**2)
 
 
-def is_finite(places: Points) -> NDArray[np.bool_]:
-    """Whether both numbers of each place ``(n, 2)`` are finite, ``(n,)``."""
-    return np.isfinite(as_complex(places))
+FARTHEST_M = 1e7
+"""A quarter of the way round the earth: whatever has a larger coordinate is no place on any map of Britain."""
+
+
+def is_place(places: Points) -> NDArray[np.bool_]:
+    """Whether both numbers of each place ``(n, 2)`` are finite and could lie on a map, ``(n,)``.
+
+    Examples
+    --------
+    >>> is_place(np.array([[4e5, 3e5], [np.nan, 3e5], [4e5, -np.inf], [1e300, 3e5]]))
+    array([ True, False, False, False])
+    """
+    inside = np.abs(places) < FARTHEST_M
+    return np.asarray(inside[:, 0] & inside[:, 1])

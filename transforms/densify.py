@@ -170,7 +170,8 @@ def _bends(
 
 
 def _square(vectors: Points) -> NDArray[np.float64]:
-    return vectors[:, 0] ** 2 + vectors[:, 1] ** 2
+    with np.errstate(over="ignore"):  # of what is no place the length is infinite
+        return vectors[:, 0] ** 2 + vectors[:, 1] ** 2
 
 
 def _is_turned(starts: Points, ends: Points) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .complex_places import is_finite
+from .complex_places import is_place
 from .contract import Points
 
 REACH_SPACINGS = 3.0
@@ -85,7 +85,7 @@ class Support:
     def _nearest(self, points: Points) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
         distance = np.full(len(points), np.inf)
         nearest = np.zeros(len(points), dtype=int)
-        finite = is_finite(points)
+        finite = is_place(points)
         distance[finite], nearest[finite] = self.tree.query(points[finite], workers=query_threads(len(points)))
         return distance, nearest
 

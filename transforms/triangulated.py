@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
-from .complex_places import is_finite
+from .complex_places import is_place
 from .contract import Control, Points
 from .exact import DistanceError, Exact
 from .support import Support
@@ -49,7 +49,7 @@ class Mesh:
     def locate(self, points: Points) -> NDArray[np.int_]:
         """The triangle ``(n,)`` that each point lies in; -1 outside."""
         triangle = np.full(len(points), -1)
-        finite = np.flatnonzero(is_finite(points))
+        finite = np.flatnonzero(is_place(points))
         triangle[finite] = self.delaunay.find_simplex(self.frame(points[finite]))
         return np.where(self.kept[triangle], triangle, -1)
 

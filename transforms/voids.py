@@ -14,7 +14,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .complex_places import is_finite
+from .complex_places import is_place
 from .contract import Points
 from .support import count_places, mean_spacing_m, query_threads
 
@@ -79,7 +79,7 @@ class Voids:
     def chance_at(self, points: Points) -> Floats:
         """Chance ``(n,)`` that the land at each point did not move: that of the doubtfullest disc it lies in."""
         chance = np.zeros(len(points))
-        finite = np.flatnonzero(is_finite(points))
+        finite = np.flatnonzero(is_place(points))
         if len(self.centre) == 0 or len(finite) == 0:
             return chance
         tree = scipy.spatial.cKDTree(points[finite])

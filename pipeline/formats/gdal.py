@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -113,6 +114,9 @@ class _Columns:
                 f"{source.path} is a table without geometry. Give the layer that has the places, "
                 "or a CSV with easting and northing columns."
             )
+        twice = [name for name, count in Counter(found.names).items() if count > 1]
+        if twice:
+            raise SourceError(f"{source.path} has the column {twice[0]} twice. Rename one of them in the source.")
         self.geometry = found.get_field_index(geometry)
         self.style = found.get_field_index(STYLE) if found.names[-2:] == [STYLE, _SQL_GEOMETRY] else None
         kept = {name: name for i, name in enumerate(found.names) if name != geometry and i != self.style}
@@ -272,6 +276,11 @@ def _said_by_gdal(source: Source, findings: list[str], call: Callable[[], Any]) 
         raise SourceError(
             f"{source.path} cannot be read as {source.format.title} ({reason}). "
             "Open it in QGIS or MapInfo and save it again, or ask for the file again."
+        ) from None
+    except UnboundLocalError:  # pyogrio, where the text of a coordinate system is not UTF-8
+        raise SourceError(
+            f"{source.path} names its coordinate system in characters that cannot be read. Save it again from QGIS; of a "
+            "Shapefile, take away the .prj file: without it the coordinates say what they are."
         ) from None
     findings += [text for text in dict.fromkeys(str(each.message) for each in said) if not text.startswith(_NO_NEWS)]
     return result

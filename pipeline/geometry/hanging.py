@@ -21,7 +21,7 @@ from pipeline.geometry.in_order import in_order
 from pipeline.geometry.move import HangingNodes
 from pipeline.geometry.wkb import Integers
 from pipeline.geometry.wkb_batch import WkbBatch
-from transforms.complex_places import as_complex, as_points, is_finite
+from transforms.complex_places import as_complex, as_points, is_place
 from transforms.contract import Points
 from transforms.nodes import NODE_TOLERANCE_M, PlaceIndex, each_between
 
@@ -58,7 +58,7 @@ class LaidOut:
     def of(cls, batch: WkbBatch) -> LaidOut:
         """What ``batch`` has to say about hanging nodes."""
         place = batch.place
-        usable = is_finite(place)
+        usable = is_place(place)
         begins = batch.is_segment & usable
         begins[:-1] &= usable[1:]
         rows = _rows(place, np.where(begins, np.arange(len(place)), _NO_SEGMENT))

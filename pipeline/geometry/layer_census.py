@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.geometry.wkb_types import TypeCount, type_codes
 from pipeline.georeference import on_land_square
+from transforms.complex_places import is_place
 
 _LINEAR = np.arange(1, 8)
 
@@ -42,7 +43,7 @@ class LayerCensus:
 
     def _add_places(self, geometry: pa.Array) -> None:
         wkb = WkbBatch.of(geometry)
-        finite = np.isfinite(wkb.place).all(axis=1)
+        finite = is_place(wkb.place)
         outside = finite & ~on_land_square(wkb.place)
         self.bad_coordinates += len(np.unique(wkb.feature[~finite]))
         self.outside += len(np.unique(wkb.feature[outside]))
@@ -83,7 +84,7 @@ class LayerCensus:
             "have an invalid geometry": self.invalid,
             "have true curves": self.types.curves(),
             "have a geometry that cannot be read": self.unreadable,
-            "have coordinates that are not numbers": self.bad_coordinates,
+            "have coordinates that are no place": self.bad_coordinates,
             "lie outside the land of Great Britain, wholly or in part": self.outside,
             f"share their {self._id_column} with another": self.repeated_ids(),
         }

@@ -21,7 +21,7 @@ from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.wkb import Integers, Kind, Trouble
 from pipeline.geometry.wkb_batch import Vertices, WkbBatch
 from transforms.arcs import chords, stays_arc
-from transforms.complex_places import is_finite
+from transforms.complex_places import is_place
 from transforms.contract import Points, ShiftField
 from transforms.densify import find_insertions, is_long, runs_beside_break
 from transforms.distinct import distinct_rows
@@ -271,7 +271,7 @@ class _Move:
         batch = self.batch
         self.block(batch.runs.trouble == Trouble.TYPE, GEOMETRY_TYPE)
         self.block(batch.runs.trouble == Trouble.BROKEN, BAD_COORDINATES)
-        self.block(batch.feature[~is_finite(batch.place)], BAD_COORDINATES)
+        self.block(batch.feature[~is_place(batch.place)], BAD_COORDINATES)
         self.block(np.bincount(batch.feature, minlength=len(batch)) == 0, NO_GEOMETRY)
 
     def _at_vertices(self, measure: Callable[[Points], NDArray[Any]]) -> NDArray[Any]:

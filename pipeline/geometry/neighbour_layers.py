@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.delivered import delivered_batches
 from pipeline.geometry.wkb_batch import WkbBatch
 from pipeline.storage import Migration
+from transforms.complex_places import is_place
 from transforms.contract import Points
 from transforms.errors import PostPaiError
 
@@ -28,6 +27,6 @@ def neighbour_places(migration: Migration, layer_name: str) -> Iterator[Points]:
             try:
                 for batch in delivered_batches(migration, settings):
                     places = WkbBatch.of(batch.column(batch.num_columns - 1)).place
-                    yield places[np.isfinite(places).all(axis=1)]
+                    yield places[is_place(places)]
             except PostPaiError:
                 continue

@@ -21,6 +21,7 @@ from pipeline.pages.maps import Features, Shifts
 from pipeline.pages.outcome import STATUSES, Outcome
 from pipeline.pages.outlines import drawn_rows
 from pipeline.pages.pictures import COLOURS
+from transforms.complex_places import FARTHEST_M
 from transforms.contract import Points
 
 UNIT_M = 0.1
@@ -147,7 +148,9 @@ def _kind(shape: shapely.Geometry) -> int:
 
 
 def _whole(places: Points, extent: Extent) -> NDArray[np.int_]:
-    return np.rint((np.asarray(places)[:, :2] - np.array(extent[:2])) / UNIT_M).astype(int)
+    # What lies beyond any map is drawn to its rim.
+    near = np.clip(np.asarray(places)[:, :2], -FARTHEST_M, FARTHEST_M)
+    return np.rint((near - np.array(extent[:2])) / UNIT_M).astype(int)
 
 
 def _steps(places: NDArray[np.int_]) -> list[int]:

@@ -30,6 +30,7 @@ from pipeline.pages.map_frame import (
 )
 from pipeline.pages.outcome import STATUSES
 from pipeline.pages.pictures import AFTER, BEFORE, BREAK, COLOURS, INK, PALE, Picture
+from transforms.complex_places import is_place
 from transforms.contract import Points
 
 MARKERS = {"moved": "o", "unmoved": ".", "fixed": "s", "open": "^"}
@@ -74,16 +75,18 @@ def extent_of(shapes: NDArray[np.object_], *, margin: float = 0.06) -> tuple[Ext
     rest from their middle is not allowed to stretch the map, but is counted.
     """
     bounds = shapely.bounds(shapes)
-    bounds = bounds[np.isfinite(bounds).all(axis=1)]
+    bounds = bounds[~np.isnan(bounds).any(axis=1)]
+    placed = is_place(bounds[:, :2]) & is_place(bounds[:, 2:])
+    beyond, bounds = int((~placed).sum()), bounds[placed]
     if not len(bounds):
-        return (0.0, 0.0, 1000.0, 1000.0), 0
+        return (0.0, 0.0, 1000.0, 1000.0), beyond
     centre = (bounds[:, :2] + bounds[:, 2:]) / 2
     middle = np.median(centre, axis=0)
     spread = np.quantile(np.abs(centre - middle), 0.9, axis=0).max()
     inside = (np.abs(centre - middle) <= max(6 * spread, 1000.0)).all(axis=1)
     low, high = bounds[inside, :2].min(axis=0), bounds[inside, 2:].max(axis=0)
     pad = max(margin * float((high - low).max()), 25.0)
-    return (*map(float, low - pad), *map(float, high + pad)), int((~inside).sum())  # type: ignore[return-value]
+    return (*map(float, low - pad), *map(float, high + pad)), beyond + int((~inside).sum())  # type: ignore[return-value]
 
 
 def layer_map(features: Features, extent: Extent, marks: Sequence[tuple[str, float, float]] = ()) -> Picture:
