@@ -91,8 +91,8 @@ def test_places_that_are_not_finite_do_not_fail() -> None:
 
 def test_two_lands_far_apart_are_two_pieces_though_no_control_lies_near_their_border() -> None:
     rng = np.random.default_rng(3)
-    here = rng.uniform(0, 1000, (150, 2)) + [400_000, 300_000]
-    before = np.concatenate([here, here + [20_000, 0]])
+    here = rng.uniform(0, 1000, (150, 2)) + np.array([400_000, 300_000])
+    before = np.concatenate([here, here + np.array([20_000, 0])])
     shift = np.repeat([[3.0, 0.0], [-2.0, 1.0]], 150, axis=0) + rng.normal(0, 0.2, (300, 2))
     breaks = find_breaks(Control(before, before + shift))
     assert breaks.piece(np.array([[400_500.0, 300_500.0], [420_500.0, 300_500.0]])).tolist() == [0, 1]

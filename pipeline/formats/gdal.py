@@ -279,8 +279,8 @@ def _said_by_gdal(source: Source, findings: list[str], call: Callable[[], Any]) 
         ) from None
     except UnboundLocalError:  # pyogrio, where the text of a coordinate system is not UTF-8
         raise SourceError(
-            f"{source.path} names its coordinate system in characters that cannot be read. Save it again from QGIS; of a "
-            "Shapefile, take away the .prj file: without it the coordinates say what they are."
+            f"{source.path} names its coordinate system in characters that cannot be read. Save it again from QGIS; "
+            "of a Shapefile, take away the .prj file: without it the coordinates say what they are."
         ) from None
     findings += [text for text in dict.fromkeys(str(each.message) for each in said) if not text.startswith(_NO_NEWS)]
     return result
