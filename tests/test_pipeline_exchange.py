@@ -122,7 +122,8 @@ def test_unknown_form_and_place_are_refused(smooth, tmp_path):
     with pytest.raises(FieldError, match="tinshift"):
         export_field(smooth, tmp_path / "shift.xyz")
     control = control_of(0.0)
-    moved_away = Control(control.before * 20, control.before * 20 + 1.0)
+    away = control.before * np.array([-24.0, -30.0])
+    moved_away = Control(away, away + 1.0)
     with pytest.raises(FieldError, match="National Grid"):
         export_field(fitted_of((table_of(moved_away),), Breaks.none()), tmp_path / "shift.gsb")
     assert not (tmp_path / "shift.gsb").exists()
