@@ -65,7 +65,7 @@ class Support:
             return np.empty((0, 3))
 
     def distance_m(self, points: Points) -> NDArray[np.float64]:
-        """Distance ``(n,)`` in metres to the nearest control; infinite for places that are not finite."""
+        """Distance ``(n,)`` in metres to the nearest control; infinite for what is no place."""
         return self._nearest(points)[0]
 
     def covers(self, points: Points) -> NDArray[np.bool_]:

@@ -43,13 +43,13 @@ class LayerCensus:
 
     def _add_places(self, geometry: pa.Array) -> None:
         wkb = WkbBatch.of(geometry)
-        finite = is_place(wkb.place)
-        outside = finite & ~on_land_square(wkb.place)
-        self.bad_coordinates += len(np.unique(wkb.feature[~finite]))
+        placed = is_place(wkb.place)
+        outside = placed & ~on_land_square(wkb.place)
+        self.bad_coordinates += len(np.unique(wkb.feature[~placed]))
         self.outside += len(np.unique(wkb.feature[outside]))
-        if finite.any():
-            self._low = np.minimum(self._low, wkb.place[finite].min(axis=0))
-            self._high = np.maximum(self._high, wkb.place[finite].max(axis=0))
+        if placed.any():
+            self._low = np.minimum(self._low, wkb.place[placed].min(axis=0))
+            self._high = np.maximum(self._high, wkb.place[placed].max(axis=0))
 
     def _add_shapes(self, geometry: pa.Array) -> None:
         import shapely

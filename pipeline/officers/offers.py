@@ -79,24 +79,8 @@ def _suspicion(row: int, rows: LayerRows) -> list[str]:
 
 
 def _stray(saved: SavedRow) -> Offer:
-    return Offer(
-        row=NO_ROW,
-        reference=saved.reference,
-        reasons="",
-        remark=STRAY,
-        shift_m=None,
-        uncertainty_m=None,
-        risk=None,
-        before=None,
-        proposal=saved.geometry,
-        token="",
-        fid=saved.fid,
-        decision=saved.decision,
-        note=saved.note,
-        officer=saved.officer,
-        why=saved.why,
-        decided_at=saved.decided_at,
-    )
+    drawn = Offer(NO_ROW, saved.reference, "", STRAY, None, None, None, None, saved.geometry, "", saved.fid)
+    return replace(_with_answer(drawn, saved), token="")
 
 
 def _with_draft(offer: Offer, stand: Standing, drafts: Mapping[int, SavedRow]) -> Offer:
