@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 from scipy.special import erf
 
 from qa.base_maps import Edition, Geometries
@@ -22,9 +23,12 @@ CLASS_BOUNDS_M = np.array([0.015, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 4.0, 8.
 
 CLASSES = len(CLASS_BOUNDS_M) + 1
 OUTER_CLASSES = 2 * CLASSES
-"""Classes of the second distance: each once for features outside buildings and once for points inside one."""
+"""Classes of the second distance: each once for features whose middle lies in a building and once for all others."""
 
 CELLS = CLASSES * OUTER_CLASSES
+NEIGHBOURS = (0.25, 0.5, 0.25)
+"""What each class of a distance takes of the one below, of its own and of the one above, where they are smoothed."""
+
 MOST_VERTICES = 64
 _ROW_WEIGHT = 20.0
 
@@ -79,6 +83,10 @@ class Vertices:
         of_feature = np.bincount(self.feature, minlength=self.count)
         return np.divide(total, of_feature, out=np.full(self.count, np.nan), where=of_feature > 0)
 
+    def middle(self) -> Points:
+        """The mean place ``(count, 2)`` of each feature's vertices; NaN for a feature without vertices."""
+        return np.stack([self.mean(self.points[:, 0]), self.mean(self.points[:, 1])], axis=1)
+
 
 def evenly_chosen(feature: NDArray[np.int_], count: int, most: int = MOST_VERTICES) -> NDArray[np.bool_]:
     """Which of the vertices ``(m,)`` to take so that each of ``count`` features has at most ``most``, evenly."""
@@ -111,23 +119,24 @@ def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDA
 def distance_class(distances_m: NDArray[np.float64], in_building: NDArray[np.bool_]) -> NDArray[np.int_]:
     """One number ``(n,)`` for the pair of classes that ``(n, 2)`` distances fall in; NaN counts as far.
 
-    ``in_building`` ``(n,)`` tells points in a building from those beside one: an address point is drawn into its
-    building, and one that was misplaced hardly ever lies in another.
+    ``in_building`` ``(n,)`` tells what lies about a building from what lies beside one: an address point is drawn into
+    its building and a plot or a group of trees about it, and what was misplaced hardly ever lies about another.
     """
     each = np.searchsorted(CLASS_BOUNDS_M, np.nan_to_num(distances_m, nan=np.inf))
     return np.asarray(each[:, 0] * OUTER_CLASSES + each[:, 1] + CLASSES * in_building)
 
 
 def inside_of_class(cell: NDArray[np.int_]) -> NDArray[np.int_]:
-    """1 for the classes of points in a building, 0 for all others, ``(n,)``."""
+    """1 for the classes of features whose middle lies in a building, 0 for all others, ``(n,)``."""
     return np.asarray(cell % OUTER_CLASSES >= CLASSES).astype(int)
 
 
-def is_in_building(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.bool_]:
-    """Whether points lie in a building of ``edition``, ``(n,)``; never for lines and areas."""
+def is_in_building(vertices: Vertices, edition: Edition) -> NDArray[np.bool_]:
+    """Whether the middle of each feature lies in a building of ``edition``, ``(n,)``."""
     inside = np.zeros(vertices.count, dtype=bool)
-    if are_points:
-        inside[vertices.feature[edition.area_at(vertices.points) >= 0]] = True
+    middle = vertices.middle()
+    there = np.flatnonzero(np.isfinite(middle[:, 0]))
+    inside[there] = edition.area_at(middle[there]) >= 0
     return inside
 
 
@@ -135,6 +144,17 @@ def product_of_margins(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """The shares ``(CELLS,)`` that counts would have if their two distances had nothing to do with one another."""
     table = counts.reshape(CLASSES, OUTER_CLASSES) / counts.sum()
     return np.asarray(np.outer(table.sum(axis=1), table.sum(axis=0)).ravel())
+
+
+def spread_to_neighbours(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The counts ``(CELLS,)`` if in each distance a quarter fell in the class below and a quarter in that above.
+
+    Who draws 2 to 4 m from a line might as well have drawn 1 to 2 m from it.
+    """
+    table = counts.reshape(CLASSES, 2, CLASSES)
+    for axis in (0, 2):
+        table = correlate1d(table, NEIGHBOURS, axis=axis, mode="constant")
+    return np.asarray(table.ravel())
 
 
 def smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,13 +173,17 @@ def smoothed_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 def traced_shares(anywhere: NDArray[np.float64], are_points: bool) -> NDArray[np.float64]:
     """The shares ``(CELLS,)`` of features traced along lines, by hands of three degrees of care.
 
-    Half-normal distances with 0.01, 0.05 and 0.2 m; a point's distance to a building's centre is as ``anywhere``.
+    Half-normal distances with 0.01, 0.05 and 0.2 m; a point's distance to a building's centre, and how many lie about a
+    building, are as ``anywhere``.
     """
+    outer = anywhere.reshape(CLASSES, OUTER_CLASSES).sum(axis=0)
     if are_points:
-        centre = anywhere.reshape(CLASSES, OUTER_CLASSES).sum(axis=0)
-        return np.asarray(np.outer(np.mean([_half_normal(sd) for sd in (0.01, 0.05, 0.2)], axis=0), centre).ravel())
-    none = np.zeros(CLASSES)
-    tables = [np.outer(_half_normal(0.7 * sd), np.append(_half_normal(1.3 * sd), none)) for sd in (0.01, 0.05, 0.2)]
+        return np.asarray(np.outer(np.mean([_half_normal(sd) for sd in (0.01, 0.05, 0.2)], axis=0), outer).ravel())
+    in_building = outer[CLASSES:].sum()
+    tables = [
+        np.outer(_half_normal(0.7 * sd), np.kron([1.0 - in_building, in_building], _half_normal(1.3 * sd)))
+        for sd in (0.01, 0.05, 0.2)
+    ]
     return np.asarray(np.mean(tables, axis=0).ravel())
 
 

@@ -77,10 +77,14 @@ REASONS = {
 
 _TELLING_SHIFT_M = 0.3
 _SEEN_WITHIN_M = 200.0
-_SIMULATED_FEATURES = 600
+_SIMULATED_FEATURES = 2000
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
-_MISPLACED_BY_M = (10.0, 30.0)
+_MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
+"""How far what is misplaced lies from its place, small distances as likely as large ones.
+
+A point a few metres off still marks its tree or its house; an outline a few metres off is a wrong boundary.
+"""
 
 
 @dataclass(frozen=True)
@@ -312,7 +316,7 @@ def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_],
     if layer.base is None:
         return np.zeros(vertices.count, dtype=bool), np.zeros(vertices.count, dtype=bool)
     before, after = layer.base.before, layer.base.after
-    return is_in_building(vertices, before, layer.are_points), is_in_building(vertices, after, layer.are_points)
+    return is_in_building(vertices, before), is_in_building(vertices, after)
 
 
 def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
@@ -320,10 +324,11 @@ def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArra
     random = np.random.default_rng(0)
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
+    least, most = np.log(_MISPLACED_POINT_BY_M if layer.are_points else _MISPLACED_SHAPE_BY_M)
     drawn = inside_of_class(_classes(vertices, base.before, layer.are_points))
     anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):
-        far, near = random.uniform(*_MISPLACED_BY_M, vertices.count), typical[:, None]
+        far, near = np.exp(random.uniform(least, most, vertices.count)), typical[:, None]
         misplaced = vertices.displaced(far[:, None] * _directions(random, vertices.count))
         seen = _classes(misplaced, base.before, layer.are_points)
         anywhere += np.bincount(seen, minlength=CELLS)
@@ -336,8 +341,7 @@ def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArra
 
 
 def _classes(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.int_]:
-    inside = is_in_building(vertices, edition, are_points)
-    return distance_class(coincidence_m(vertices, edition, are_points), inside)
+    return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
 
 
 def _directions(random: np.random.Generator, count: int) -> Points:

@@ -22,8 +22,9 @@ CURVE_FILE = Path(__file__).with_name("risk_curve.csv")
 BOUNDS = (0.0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Bounds of the bins: each about twice the one before, since what matters is small."""
 
-
 _PRIOR_FEATURES = 100.0
+_BOROUGH_FEATURES = 5000.0
+"""What is settled in a small borough: there a wrong one or two more make a difference."""
 _PARTS = 1000
 
 
@@ -87,8 +88,8 @@ def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
     """The largest limit on the chance at which no more than that share of all that lies below it is to be wrong.
 
     Whole bins are added up from the least chance; of the first bin that would be too much, the part that is still
-    acceptable is taken, on a logarithmic scale. What was wrong counts with the standard error of such a count on top:
-    the next borough must not be worse because this curve was lucky.
+    acceptable is taken, on a logarithmic scale. The share that was wrong counts with the standard error of such a
+    count, here and in the next borough, on top: it is to be acceptable there, and not only on average.
 
     Parameters
     ----------
@@ -101,13 +102,15 @@ def limit_for(acceptable_ratio: float, curve: Sequence[Bin]) -> float:
     --------
     >>> curve = [Bin(0.0, 0.01, 980, 0.001, 0.0), Bin(0.01, 0.1, 20, 0.05, 0.1)]
     >>> [round(limit_for(ratio, curve), 4) for ratio in (0.001, 0.002)]
-    [0.0153, 0.0311]
+    [0.0148, 0.029]
     """
     features, wrong, limit = 0.0, 0.0, 0.0
     for one in curve:
         parts = np.linspace(0.0, 1.0, _PARTS + 1)
         features_then, wrong_then = features + parts * one.features, wrong + parts * one.features * one.observed
-        part = parts[wrong_then + np.sqrt(wrong_then) <= acceptable_ratio * features_then].max(initial=0.0)
+        share = wrong_then / np.maximum(features_then, 1.0)
+        error = np.sqrt(share / np.maximum(features_then, 1.0) + share / _BOROUGH_FEATURES)
+        part = parts[share + error <= acceptable_ratio].max(initial=0.0)
         if part < 1.0:
             low = max(one.low, one.high / 10.0)
             return float(low * (one.high / low) ** part)

@@ -149,10 +149,11 @@ def test_ground_measurements_small_scales_and_rounded_points_need_no_map():
     ]
 
 
-def test_a_misplaced_outline_among_traced_ones_is_not_sure(base, western):
-    geometries = western[0][:100].copy()
+@pytest.mark.parametrize("count", [12, 100])
+def test_a_misplaced_outline_among_traced_ones_is_not_sure(base, western, count):
+    geometries = western[0][:count].copy()
     geometries[7] = shapely.transform(geometries[7], lambda points: points + np.array([14.0, 9.0]))
-    regimes = judged(geometries, base, captured_on=dates(*[BEFORE] * 100))
+    regimes = judged(geometries, base, captured_on=np.full(count, BEFORE))
     assert regimes.wrong_chance_ratio[7] > limits_in_force().wrong_chance_ratio
     assert np.delete(regimes.wrong_chance_ratio, 7).max() < limits_in_force().wrong_chance_ratio
 
@@ -239,3 +240,17 @@ def test_a_misplaced_point_that_happens_to_lie_in_a_building_of_the_other_map_is
     limit = limits_in_force().wrong_chance_ratio
     assert regimes.wrong_chance_ratio[7] > limit
     assert np.median(np.delete(regimes.wrong_chance_ratio, 7)) < limit
+
+
+def about(buildings, seed=5):
+    """A round outline about each building, of a size that has nothing to do with it: it follows no line of the map."""
+    random = np.random.default_rng(seed)
+    middles = shapely.get_coordinates(shapely.centroid(buildings)) + random.normal(0, 1.5, (len(buildings), 2))
+    return shapely.buffer(shapely.points(middles), random.uniform(5, 35, len(buildings)))
+
+
+def test_an_outline_away_from_the_house_that_all_others_lie_about_is_not_sure(base, western):
+    groups = about(western[1][:120])
+    groups[7] = shapely.transform(groups[7], lambda points: points + np.array([18.0, 14.0]))
+    regimes = judged(groups, base, captured_on=np.full(120, BEFORE), date_wrong_ratio=0.001)
+    assert regimes.wrong_chance_ratio[7] > 10 * np.median(np.delete(regimes.wrong_chance_ratio, 7))
