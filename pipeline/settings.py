@@ -71,6 +71,11 @@ class BaseMaps(_Strict):
         None, description="A CSV file of tile,date where that day differs; no date: the tile never changed."
     )
 
+    @property
+    def are_both_given(self) -> bool:
+        """Whether the old and the new map are named: without both nothing is compared with them."""
+        return None not in (self.before, self.after)
+
 
 class LayerSettings(_Strict):
     """One historic layer: where it is, how to read it and what its columns say."""
@@ -143,7 +148,7 @@ class Settings(_Strict):
     @property
     def derives_control(self) -> bool:
         """Whether the base maps give control."""
-        return self.control.from_base_maps and None not in (self.base_maps.before, self.base_maps.after)
+        return self.control.from_base_maps and self.base_maps.are_both_given
 
     def layer(self, name: str) -> LayerSettings:
         """The settings of one layer.

@@ -208,6 +208,17 @@ def test_a_second_run_gives_the_same_and_moves_nothing_twice(corner: Corner) -> 
     assert shifts(job.migration) == noted, "the ledger took the same shift for a new one"
 
 
+def test_without_base_maps_the_run_says_why_nearly_everything_goes_to_officers(corner: Corner, tmp_path: Path) -> None:
+    job, layer = copy_of(corner, tmp_path), CORNER_LAYERS[0]
+    job.configure(base_maps={"new_map_loaded_on": "2005-06-01"}, layers=[dump(job, layer) | {"strategy": "shift"}])
+    result = job.run("--layer", layer)
+    assert result.returncode == 0, result.stderr
+    to_look_at = " ".join(result.stdout.partition("To look at")[2].split())
+    assert f"- {layer}: Both editions of the base map are named. If not, only dates tell" in to_look_at
+    assert "waits for an officer" not in to_look_at, "the table says how many are open"
+    assert "Both editions" not in corner.table
+
+
 def shifts(migration: Migration) -> list[tuple[str, str, str]]:
     """What the ledger says was shifted; exports are noted there too, each time anew."""
     records = [record for record in read_lines(migration.ledger) if record["event"] == "shifted"]

@@ -119,6 +119,13 @@ SHIFTS_USUAL = Check(
     "No feature is proposed to move further than the limit shift_m. Those that would go to officers: look for bad "
     "control near them.",
 )
+ORIGIN_SHOWN = Check(
+    "shift",
+    "origin_shown",
+    "Both editions of the base map are named. If not, only dates tell which map a feature was drawn on, nothing tells "
+    "what is misplaced, and nearly everything goes to officers: name them under base_maps in migration.yaml or, if "
+    "there are none, allow more to be wrong (limits: acceptable_wrong_ratio: 0.05).",
+)
 PROPOSAL_KEPT = Check(
     "reattach", "proposal_kept", f"The re-attached proposal has every feature, in order. {_RUN_AGAIN}", True
 )
@@ -226,6 +233,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
+        ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given),
     ]
 
 

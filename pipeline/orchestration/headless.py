@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import Timeout
@@ -20,6 +22,18 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 class RunFailed(PostPaiError):
     """Part of the job failed; the sentences say which part and why."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What to tell when the job is done.
+
+    ``failures`` holds one sentence for each part that failed, ``unmet`` the layers (or jobs) for each check that asks
+    somebody to look.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    unmet: dict[str, list[str]] = field(default_factory=dict)
 
 
 def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
@@ -39,17 +53,29 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     try:
         with migration_lock(migration.root):
             remove_half_written(migration.build_dir)
-            failures = _run_assets(migration, names, _reporter(progress))
+            found = _run_assets(migration, names, _reporter(progress))
     except Timeout:
         raise SettingsError(
             f"Another run is at work on {migration.root}. Wait until it has finished, then run again."
         ) from None
     from pipeline.pages.board import read_board
 
-    table = read_board(migration).text() + _where(migration)
-    if failures:
-        raise RunFailed("\n".join([table.rstrip(), *failures]))
+    table = read_board(migration).text() + _to_look_at(found) + _where(migration)
+    if found.failures:
+        raise RunFailed("\n".join([table.rstrip(), *found.failures]))
     return table
+
+
+def _to_look_at(found: _Found) -> str:
+    """The checks that ask somebody to look, each once with what to do; what waits for officers stands in the table."""
+    from pipeline.orchestration import checks
+
+    lines = [
+        textwrap.fill(f"- {', '.join(found.unmet[check.name])}: {check.description}", 110, subsequent_indent="  ")
+        for check in checks.ALL
+        if check.name in found.unmet and check is not checks.NOTHING_OPEN
+    ]
+    return "\n".join(["", "To look at, what should hold and what to do:", *lines, ""]) if lines else ""
 
 
 def _where(migration: Migration) -> str:
@@ -60,13 +86,13 @@ def _where(migration: Migration) -> str:
     )
 
 
-def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> list[str]:
-    """Run the assets; returns one sentence for each part that failed."""
+def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> _Found:
+    """Run the assets; returns what failed and which checks were not met."""
     import dagster as dg
 
     from pipeline.definitions import defs
 
-    failures: list[str] = []
+    found = _Found()
     with dg.DagsterInstance.get() as instance:
 
         def run_job(job: str, layer: str | None = None) -> bool:
@@ -78,13 +104,16 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
                 raise_on_error=False,
                 tags={MIGRATION_TAG: str(migration.root)},
             )
-            failures.extend(_sentences(result, layer or job))
+            found.failures.extend(_sentences(result, layer or job))
+            for check in result.get_asset_check_evaluations():
+                if not check.passed:
+                    found.unmet.setdefault(check.check_name, []).append(layer or job)
             return result.success
 
         if run_job("fit_shift"):
             for layer in layers:
                 run_job("migrate_layer", layer)
-    return failures
+    return found
 
 
 def _sentences(result: object, part: str) -> list[str]:
