@@ -76,7 +76,7 @@ def report(title: str, migration: Any, truth_file: Path) -> None:
 
 def with_strategy(migration: Any, strategy: str) -> Any:
     """The same migration with another strategy for the layers that move."""
-    from pipeline.settings import MOVING_STRATEGIES
+    from pipeline.choices import MOVING_STRATEGIES
     from pipeline.storage import Migration
 
     layers = [
