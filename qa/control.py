@@ -58,8 +58,9 @@ LARGEST_CLUSTER = 5
 CERTAIN = 1.25
 """A residual this many times the limit of doubt is rejected, not merely suspected."""
 
-CONFLICT_NOISES = 3.0
-"""Two targets this many widths of their common noise apart (per axis) cannot both be right."""
+CONFLICT_NOISES = 2.45
+"""Two targets this many widths of their common noise apart (per axis) are not both right; of two good ones one pair in
+twenty is, and to lose one of those loses nothing."""
 
 
 @dataclass(frozen=True)
