@@ -258,28 +258,13 @@ def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regi
 
 def _sights(layer: _Alike, field: ShiftField, limits: Limits) -> _Sights:
     apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
-    vertices = apart.telling
-    before_m, after_m = _coincidence(layer, vertices)
-    inside_before, inside_after = _in_buildings(layer, vertices)
+    editions = (None, None) if layer.base is None else (layer.base.before, layer.base.after)
+    before, after = (_classes(apart.telling, edition, layer.are_points) for edition in editions)
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
-    signs = Signs(
-        distance_class(before_m, inside_before),
-        distance_class(after_m, inside_after),
-        ~(apart.farthest_m < _TELLING_SHIFT_M),
-        layer.dated,
-        method[1:],
-        layer.date_prior,
-    )
-    expected = None if layer.base is None else _expected(layer, layer.base, vertices, apart.usual_m)
+    is_told_apart = ~(apart.farthest_m < _TELLING_SHIFT_M)
+    signs = Signs(before, after, is_told_apart, layer.dated, method[1:], layer.date_prior)
+    expected = None if layer.base is None else _expected(layer.base.before, layer.are_points, apart, before)
     return _Sights(apart, signs, origin_chances(signs, expected))
-
-
-def _coincidence(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if layer.base is None:
-        nowhere = np.full((vertices.count, 2), np.inf)
-        return nowhere, nowhere
-    before, after = layer.base.before, layer.base.after
-    return coincidence_m(vertices, before, layer.are_points), coincidence_m(vertices, after, layer.are_points)
 
 
 @dataclass(frozen=True)
@@ -312,35 +297,34 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
     return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
 
 
-def _in_buildings(layer: _Alike, vertices: Vertices) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    if layer.base is None:
-        return np.zeros(vertices.count, dtype=bool), np.zeros(vertices.count, dtype=bool)
-    before, after = layer.base.before, layer.base.after
-    return is_in_building(vertices, before), is_in_building(vertices, after)
+def _expected(edition: Edition, are_points: bool, apart: _Apart, drawn: NDArray[np.int_]) -> Expected:
+    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer.
 
-
-def _expected(layer: _Alike, base: BaseMaps, vertices: Vertices, shift_m: NDArray[np.float64]) -> Expected:
-    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer."""
+    ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``.
+    """
     random = np.random.default_rng(0)
+    vertices, shift_m = apart.telling, apart.usual_m
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
-    least, most = np.log(_MISPLACED_POINT_BY_M if layer.are_points else _MISPLACED_SHAPE_BY_M)
-    drawn = inside_of_class(_classes(vertices, base.before, layer.are_points))
+    least, most = np.log(_MISPLACED_POINT_BY_M if are_points else _MISPLACED_SHAPE_BY_M)
     anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):
         far, near = np.exp(random.uniform(least, most, vertices.count)), typical[:, None]
         misplaced = vertices.displaced(far[:, None] * _directions(random, vertices.count))
-        seen = _classes(misplaced, base.before, layer.are_points)
+        seen = _classes(misplaced, edition, are_points)
         anywhere += np.bincount(seen, minlength=CELLS)
-        for start, inside, cells in ((misplaced, inside_of_class(seen), again), (vertices, drawn, wrong)):
+        for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
             displaced = start.displaced(near * _directions(random, vertices.count))
-            np.add.at(cells, (inside, _classes(displaced, base.before, layer.are_points)), 1.0)
+            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, are_points)), 1.0)
     anywhere = smoothed(anywhere)
-    right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
+    right = 0.5 * traced_shares(anywhere, are_points) + 0.5 * anywhere
     return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
 
 
-def _classes(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.int_]:
+def _classes(vertices: Vertices, edition: Edition | None, are_points: bool) -> NDArray[np.int_]:
+    """The distance class of each feature on a map, ``(n,)``; where there is none, that of the farthest."""
+    if edition is None:
+        return distance_class(np.full((vertices.count, 2), np.inf), np.zeros(vertices.count, dtype=bool))
     return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
 
 

@@ -31,8 +31,8 @@ def test_without_truth_nothing_is_observed():
 def test_below_the_limit_the_acceptable_share_is_wrong_however_bold_the_predictions(factor):
     limit = limit_for(0.001, calibration(*drawn(factor=factor)))
     chance, wrong = drawn(factor=factor, seed=2)
-    with_standard_error = wrong[chance <= limit].mean() + np.sqrt(0.00064 / 5_000)
-    assert with_standard_error == pytest.approx(0.001, rel=0.2)
+    share = wrong[chance <= limit].mean()
+    assert share + np.sqrt(share / 5_000) == pytest.approx(0.001, rel=0.2), "in a borough of 5,000"
 
 
 def test_a_lucky_curve_gives_no_higher_limit_than_its_size_bears_out():

@@ -119,7 +119,7 @@ class Breaks:
         return cls(tuple(part.line for part in cut), left, right, unknown, exact, len(numbers))
 
     def piece(self, points: Points) -> Ints:
-        """The piece ``(n,)`` that each point lies in, counted from 0; 0 for places that are not finite."""
+        """The piece ``(n,)`` that each point lies in, counted from 0; 0 for what is no place."""
         return self.piece_and_beside(points, 0.0)[0]
 
     def piece_and_beside(self, points: Points, reach_m: float) -> tuple[Ints, Beside]:
@@ -146,7 +146,7 @@ class Breaks:
     def distance_m(self, points: Points) -> Floats:
         """Distance ``(n,)`` in metres to the nearest break: exact beside one, then to a fraction of a cell.
 
-        Infinite without breaks and for places that are not finite.
+        Infinite without breaks and for what is no place.
         """
         points = np.asarray(points, dtype=float).reshape(-1, 2)
         distance = np.full(len(points), np.inf)
@@ -401,7 +401,7 @@ class _Raster:
         return distance
 
     def at_least_m(self, points: Points) -> Floats:
-        """A distance in metres that no point is nearer to a line than; infinite for places that are not finite."""
+        """A distance in metres that no point is nearer to a line than; infinite for what is no place."""
         bound = self._distance_of_centre[self.cells(points)] - self.cell_m
         return np.where(is_place(points), bound, np.inf)
 

@@ -13,6 +13,7 @@ import dagster as dg
 import numpy as np
 import pyarrow.parquet as pq
 
+from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
@@ -229,11 +230,12 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
     shifted = pq.read_table(migration.shifted(layer), columns=["pai_row", "moved", "shift_m"])
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
+    is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
     longest_m, limit_m = float(np.max(moved_m, initial=0.0)), limits_in_force(migration.settings.limits).shift_m
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
-        ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given),
+        ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
     ]
 
 

@@ -37,7 +37,8 @@ class _Found:
 
 
 def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
-    """Run the job for the migration in ``root``, for all layers or those named, and return the closing table.
+    """Run the job for the migration in ``root``, for all layers or those named, and return the closing table with
+    what to look at.
 
     Raises
     ------
