@@ -31,6 +31,9 @@ AROUND = 8
 KINDEST = 2
 """Of this many links of other files about a row, which one (counted from the best) says how well it fits as read."""
 
+MOST_ASKED = 200
+"""Rows of a file that are compared with its surroundings: a median over more says nothing new."""
+
 
 def is_not_finite(control: Control) -> Mask:
     """Rows with a missing or infinite coordinate."""
@@ -127,6 +130,7 @@ def _reversal(control: Control, file: Ints, rows: Ints, asked: Ints) -> Floats:
 
 
 def _reversal_of_one(control: Control, file: Ints, mine: Ints, rows: Ints, tree: cKDTree) -> float:
+    mine = mine[:: -(-len(mine) // MOST_ASKED)]
     near = _links_around(control, file, mine, rows, tree)
     if near is None:
         return 1.0

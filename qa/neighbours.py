@@ -5,6 +5,7 @@ Only the prediction and its scale live here; what follows from a disagreement is
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,10 @@ SLOPE_PULL = 0.02
 LEANING = 0.5
 """A net leans as a whole where one plane leaves less than this of the spread of its shift."""
 
-BATCH = 50_000
+BATCH = 10_000
 """Rows solved at once, so that memory stays flat at borough size."""
+
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,13 @@ def local_planes(places: Points, rows: Ints, points: Points, shift: Points, weig
     weight
         ``(n,)`` prior weight of each control point; 0 leaves it out.
     """
-    starts = range(0, max(len(places), 1), BATCH)
-    parts = [_planes(places[i : i + BATCH], rows[i : i + BATCH], points, shift, weight) for i in starts]
+
+    def batch(start: int) -> tuple[Points, Floats, Floats]:
+        end = start + BATCH
+        return _planes(places[start:end], rows[start:end], points, shift, weight)
+
+    with ThreadPoolExecutor(WORKERS) as executor:
+        parts = list(executor.map(batch, range(0, max(len(places), 1), BATCH)))
     return LocalPlanes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -12,11 +12,13 @@ from scipy.interpolate import RBFInterpolator
 from pipeline import fit
 from pipeline.field_file import read_field, write_field
 from pipeline.fit import fit_control
+from qa.calibration import Rim
 from transforms.breaks import Breaks
 from transforms.collocation import Collocation, Kriging
 from transforms.contract import Control
 from transforms.covariance import estimate_covariance
 from transforms.errors import ControlError, FieldError
+from transforms.similarity import Similarity
 from transforms.triangulated import Triangulated
 
 LOW = np.array([400000.0, 300000.0])
@@ -82,6 +84,19 @@ def test_uncertainty_is_honest(fitted, inside):
     stated = 1.73 * np.hypot(fitted.field.uncertainty(inside), piece.noise_m)
     share = np.mean(np.hypot(*(fitted.field(inside) - fresh).T) <= stated)
     assert 0.93 <= share <= 0.97
+
+
+@pytest.mark.parametrize(("most_tested", "share", "rim_share"), [(fit.MOST_TESTED, 1.0, 1.0), (100, 0.09, 0.25)])
+def test_all_control_is_held_out_unless_it_is_very_much(monkeypatch, most_tested, share, rim_share):
+    """Beyond five times the most that is tested together only that is, and of the rim a larger share."""
+    monkeypatch.setattr(fit, "MOST_TESTED", most_tested)
+    control = control_of(1200)
+    rim = Rim.of(control.before)
+    held_out, tested = fit._held_out(control, Breaks.none(), Similarity.fit, rim, 0)
+    assert len(held_out.error_m) == len(tested)
+    at_rim, inland = rim.weight(tested.before) > 0, rim.weight(control.before) > 0
+    assert (~at_rim).sum() / (~inland).sum() == pytest.approx(share, abs=0.03)
+    assert at_rim.sum() / inland.sum() == pytest.approx(rim_share, abs=0.05)
 
 
 def test_the_table_follows_the_prediction(inside):
