@@ -25,8 +25,9 @@ from qa.neighbours import (
     share_side_m,
     usual_scale,
 )
-from qa.regions import Sites, find_regions, quadratic_terms
+from qa.regions import find_regions
 from qa.smoothness import Smoothness
+from qa.surfaces import Sites, quadratic_terms
 from transforms.breaks import Breaks
 from transforms.contract import Control, Points
 

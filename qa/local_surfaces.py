@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from qa.regions import Surfaces, quadratic_terms, t_log_density
+from qa.surfaces import Surfaces, quadratic_terms, t_log_density
 from transforms.contract import Points
 
 Floats = NDArray[np.float64]

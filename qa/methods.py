@@ -41,7 +41,9 @@ FAR_SIZE = 2000
 def exact_methods(covariance: Covariance | None, is_little: bool = False) -> dict[str, SmoothFit]:
     """The methods as functions that fit, evaluated exactly, the simplest first.
 
-    Collocation stands before the rubber sheets: where chance cannot tell them apart, it knows its uncertainty.
+    Collocation stands before the rubber sheets: where chance cannot tell them apart, it knows its uncertainty. Where
+    there is control enough to know its covariance it stands before all that move anything: none of them is simpler
+    than an affine trend about which nothing is found, and the error of a bend left out hides in the noise of control.
 
     Parameters
     ----------
@@ -50,12 +52,13 @@ def exact_methods(covariance: Covariance | None, is_little: bool = False) -> dic
     is_little
         Whether there is so little control (``OWN_COVARIANCE``) that each fit must find its own.
     """
+    simple: dict[str, SmoothFit] = {"similarity": Similarity.fit, "affine": Affine.fit, "polynomial": Polynomial.fit}
+    collocation: dict[str, SmoothFit] = {
+        "collocation": partial(Kriging.fit, covariance=None if is_little else covariance)
+    }
     return {
         "identity": Identity.fit,
-        "similarity": Similarity.fit,
-        "affine": Affine.fit,
-        "polynomial": Polynomial.fit,
-        "collocation": partial(Kriging.fit, covariance=None if is_little else covariance),
+        **(simple | collocation if is_little else collocation | simple),
         "triangulated": Triangulated.fit,
         "natural-neighbour": NaturalNeighbour.fit,
         "thin-plate": ThinPlate.fit,

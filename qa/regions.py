@@ -1,158 +1,43 @@
 """Regions within which the shift is smooth, found from the control alone.
 
 Neighbouring control points are joined, most convincing pair first, for as long as one smooth surface explains
-two regions better than two surfaces do (Bayesian evidence of a quadratic surface under a prior that is itself
-learnt from the regions). Points are then handed to whichever adjacent region explains them best, and the
-joining is tried again. Only the grouping lives here; where exactly the lines between the groups run is the
-matter of ``qa.break_lines``.
+two regions better than two surfaces do (``qa.surfaces``, under a prior that is itself learnt from the regions).
+Points are then handed to whichever adjacent region explains them best, and the joining is tried again. A small jump
+does not show between two points and is joined across: at last each region is split wherever a straight line pays.
+Only the grouping lives here; where exactly the lines between the groups run is the matter of ``qa.break_lines``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from transforms.contract import Points
+from qa.surfaces import TERMS, Sites, evidence, fit_surfaces, log_likelihood, point_surfaces, sum_surfaces
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
-
-TERMS = 6
-"""A quadratic surface: 1, e, n, e², en, n² in kilometres."""
+Mask = NDArray[np.bool_]
 
 EDGE_COST = 1.0
 """Nats that each pair of neighbours in different regions costs: a ragged border must earn its length."""
 
-TAIL = 4.0
-"""Degrees of freedom of the t distribution by which a point chooses its region; bad control then only mutters."""
-
 OUTLIER = 16.0
 """Squared standardised misfit from which a point no longer shapes its region's surface."""
 
+SPLIT_COST = 15.0
+"""Nats that a split must earn: the log of the some five hundred lines tried, and as much again for being wrong."""
 
-@dataclass(frozen=True)
-class Surfaces:
-    """Sums from which the best quadratic surface of every region follows; they add when regions join."""
+SPLIT_ROUNDS = 3
+DIRECTIONS = 12
+OFFSETS = 40
+"""Lines tried across a region: in so many directions, and at most so many of each."""
 
-    normal: Floats
-    moment: Floats
-    power: Floats
-
-    def take(self, rows: Ints | NDArray[np.bool_]) -> Surfaces:
-        """The sums of the regions at ``rows``."""
-        return Surfaces(self.normal[rows], self.moment[rows], self.power[rows])
-
-    def __add__(self, other: Surfaces) -> Surfaces:
-        return Surfaces(self.normal + other.normal, self.moment + other.moment, self.power + other.power)
-
-
-@dataclass(frozen=True)
-class Sites:
-    """Control points as the search for regions sees them.
-
-    Parameters
-    ----------
-    terms
-        ``(n, 6)`` the surface's terms at each point, in kilometres about the middle of the control.
-    shift
-        ``(n, 2)`` metres.
-    noise_m
-        ``(n,)`` noise per axis.
-    edges
-        ``(m, 2)`` rows of neighbouring points.
-    weight
-        ``(n,)`` inverse variance; nearly 0 for points that no longer shape a surface.
-    """
-
-    terms: Floats
-    shift: Points
-    noise_m: Floats
-    edges: Ints
-    weight: Floats
-
-
-def quadratic_terms(points: Points, middle: Points) -> Floats:
-    """The six terms of a quadratic surface at ``points``, ``(n, 6)``, kilometres about ``middle``."""
-    east, north = ((points - middle) / 1000.0).T
-    return np.stack([np.ones_like(east), east, north, east**2, east * north, north**2], axis=1)
-
-
-def sum_surfaces(sites: Sites, label: Ints, count: int) -> Surfaces:
-    """The sums of each of ``count`` regions."""
-    gather = sparse.csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), (count, len(label)))
-    weighted = sites.terms * sites.weight[:, None]
-    normal = gather @ (weighted[:, :, None] * sites.terms[:, None]).reshape(len(label), -1)
-    moment = gather @ (weighted[:, :, None] * sites.shift[:, None]).reshape(len(label), -1)
-    power = gather @ (sites.weight * (sites.shift**2).sum(axis=1))
-    return Surfaces(normal.reshape(-1, TERMS, TERMS), moment.reshape(-1, TERMS, 2), power)
-
-
-def _recentring(centre: Floats) -> Floats:
-    """Matrices ``(n, 6, 6)`` that turn terms about the common middle into terms about each centre."""
-    east, north = centre.T
-    matrix = np.tile(np.eye(TERMS), (len(centre), 1, 1))
-    matrix[:, 1, 0], matrix[:, 2, 0] = -east, -north
-    matrix[:, 3, 0], matrix[:, 3, 1] = east**2, -2 * east
-    matrix[:, 4, 0], matrix[:, 4, 1], matrix[:, 4, 2] = east * north, -north, -east
-    matrix[:, 5, 0], matrix[:, 5, 2] = north**2, -2 * north
-    return matrix
-
-
-def _centred(surfaces: Surfaces, prior: Floats) -> tuple[Floats, Floats, Floats]:
-    centre = surfaces.normal[:, 0, 1:3] / np.maximum(surfaces.normal[:, 0, :1], 1e-12)
-    matrix = _recentring(centre)
-    normal = matrix @ surfaces.normal @ np.swapaxes(matrix, 1, 2)
-    scaled = np.eye(TERMS) + prior[:, None] * normal * prior[None, :]
-    return matrix, scaled, prior[None, :, None] * (matrix @ surfaces.moment)
-
-
-def evidence(surfaces: Surfaces, prior: Floats) -> Floats:
-    """Log evidence ``(n,)`` of each region as one quadratic surface, less the terms that joining leaves alone.
-
-    ``-(c - b'(A + P)^-1 b) / 2 - log|I + P^-1 A|`` over both axes, with the prior about the region's own centre.
-    """
-    _, scaled, moment = _centred(surfaces, prior)
-    factor = np.linalg.cholesky(scaled)
-    white = np.linalg.solve(factor, moment)
-    logs = np.log(np.einsum("nii->ni", factor)).sum(axis=1)
-    return -0.5 * (surfaces.power - (white**2).sum(axis=(1, 2))) - 2.0 * logs
-
-
-@dataclass(frozen=True)
-class Fits:
-    """Each region's surface about the common middle: coefficients, their covariance, and both about its centre."""
-
-    coefficients: Floats
-    covariance: Floats
-    own_coefficients: Floats
-    own_covariance: Floats
-
-
-def fit_surfaces(surfaces: Surfaces, prior: Floats) -> Fits:
-    """The posterior surface of each region."""
-    matrix, scaled, moment = _centred(surfaces, prior)
-    covariance = prior[:, None] * np.linalg.inv(scaled) * prior[None, :]
-    own = covariance @ (moment / prior[None, :, None])
-    back = np.swapaxes(matrix, 1, 2)
-    return Fits(back @ own, back @ covariance @ matrix, own, covariance)
-
-
-def log_likelihood(sites: Sites, fits: Fits, row: Ints, region: Ints) -> tuple[Floats, Floats]:
-    """How well each region explains each point (t-tailed), and the squared standardised misfit."""
-    terms = sites.terms[row]
-    mean = np.einsum("ni,nic->nc", terms, fits.coefficients[region])
-    variance = np.einsum("ni,nij,nj->n", terms, fits.covariance[region], terms) + sites.noise_m[row] ** 2
-    misfit = ((sites.shift[row] - mean) ** 2).sum(axis=1) / variance
-    return t_log_density(misfit, variance), misfit
-
-
-def t_log_density(misfit: Floats, variance: Floats) -> Floats:
-    """Log density of a bivariate t with ``TAIL`` degrees of freedom, up to a constant."""
-    return -np.log(variance) - (TAIL + 2.0) / 2.0 * np.log1p(misfit / TAIL)
+LEAST_SIDE = 24
+"""Control that a split leaves on either side: twice a surface's coefficients."""
 
 
 def _unique_pairs(pairs: Ints, count: int) -> tuple[Ints, Ints, Ints]:
@@ -240,13 +125,47 @@ def _adjacency(edges: Ints, count: int) -> sparse.csr_matrix:
     return one_way + one_way.T
 
 
+def split_regions(sites: Sites, label: Ints, prior: Floats) -> Ints:
+    """Split each region by straight lines while two surfaces explain it better than one; the new labels ``(n,)``."""
+    label = label.copy()
+    order = np.argsort(label, kind="stable")
+    asked = np.split(order, np.cumsum(np.bincount(label))[:-1])
+    while asked:
+        rows = asked.pop()
+        beyond = _best_split(sites, rows, prior)
+        if beyond.any():
+            label[rows[beyond]] = label.max() + 1
+            asked += [rows[beyond], rows[~beyond]]
+    return label
+
+
+def _best_split(sites: Sites, rows: Ints, prior: Floats) -> Mask:
+    """Which points of a region lie beyond the line that explains it best, ``(n,)``; none where no line pays."""
+    best, beyond = SPLIT_COST, np.zeros(len(rows), dtype=bool)
+    if len(rows) < 2 * LEAST_SIDE:
+        return beyond
+    ends = np.unique(np.linspace(LEAST_SIDE, len(rows) - LEAST_SIDE, OFFSETS).astype(int))
+    each = point_surfaces(sites, rows)
+    whole = each.running(np.array([len(rows)]))
+    east, north = sites.terms[rows, 1:3].T
+    for angle in np.arange(DIRECTIONS) * np.pi / DIRECTIONS:
+        order = np.argsort(east * np.cos(angle) + north * np.sin(angle), kind="stable")
+        first = each.take(order).running(ends)
+        gain = evidence(first, prior) + evidence(whole - first, prior) - evidence(whole, prior)
+        if gain.max() > best:
+            best = float(gain.max())
+            beyond = np.zeros(len(rows), dtype=bool)
+            beyond[order[ends[gain.argmax()] :]] = True
+    return beyond
+
+
 def connected(edges: Ints, label: Ints) -> Ints:
     """Labels ``(n,)`` such that each region is one connected part of the neighbour graph."""
     same = edges[label[edges[:, 0]] == label[edges[:, 1]]]
     return connected_components(_adjacency(same, len(label)), directed=False)[1]
 
 
-def find_regions(sites: Sites, prior: Floats, rounds: int = 4, seed: int = 0) -> tuple[Ints, NDArray[np.bool_], Floats]:
+def find_regions(sites: Sites, prior: Floats, rounds: int = 4, seed: int = 0) -> tuple[Ints, Mask, Floats]:
     """Group control points into regions of one smooth shift.
 
     Parameters
@@ -271,15 +190,26 @@ def find_regions(sites: Sites, prior: Floats, rounds: int = 4, seed: int = 0) ->
     agrees = np.ones(len(whole), dtype=bool)
     for _ in range(rounds):
         label = hand_over(sites, label, prior, rng)
-        fits = fit_surfaces(sum_surfaces(sites, label, label.max() + 1), prior)
-        agrees = log_likelihood(sites, fits, np.arange(len(label)), label)[1] < OUTLIER
+        agrees = _agrees(sites, label, prior)
         sites = replace(sites, weight=np.where(agrees, whole, 1e-6 * whole))
         label = connected(sites.edges, join_regions(sites, label, prior))
         prior = _learnt_prior(sites, label, agrees, prior)
+    for _ in range(SPLIT_ROUNDS):
+        split = split_regions(sites, label, prior)
+        if split.max() == label.max():
+            break
+        label = connected(sites.edges, hand_over(sites, split, prior, rng))
+        agrees = _agrees(sites, label, prior)
+        sites = replace(sites, weight=np.where(agrees, whole, 1e-6 * whole))
     return label, agrees, prior
 
 
-def _learnt_prior(sites: Sites, label: Ints, agrees: NDArray[np.bool_], prior: Floats) -> Floats:
+def _agrees(sites: Sites, label: Ints, prior: Floats) -> Mask:
+    fits = fit_surfaces(sum_surfaces(sites, label, label.max() + 1), prior)
+    return np.asarray(log_likelihood(sites, fits, np.arange(len(label)), label)[1] < OUTLIER)
+
+
+def _learnt_prior(sites: Sites, label: Ints, agrees: Mask, prior: Floats) -> Floats:
     """Empirical Bayes: the mean square of the regions' slopes and curvatures, larger regions weighing more."""
     size = np.bincount(label, agrees.astype(float))
     large = size >= 2 * TERMS
