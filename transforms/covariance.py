@@ -21,6 +21,9 @@ from .trend import Frame
 SMOOTHNESSES = (0.5, 1.5, 2.5)
 """Matern smoothness tried: once, twice and thrice as smooth; half-integers have closed forms."""
 
+NOT_TOLD_APART = 3.0
+"""Log-likelihood by which one covariance passes another before a test at 95 % tells them apart (two figures free)."""
+
 BLOCK_SIZE = 400
 MOST_BLOCKS = 6
 MOST_POLISHED = 1000
@@ -144,7 +147,7 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     Returns
     -------
     Covariance
-        The most likely of the smoothnesses tried.
+        The roughest that the likelihood does not tell from the most likely: a smoother one is surer of itself.
     """
     blocks = [_Block.of(block) for block in _chosen_blocks(pieces, seed)]
     extent = max(float(block.apart_m.max(initial=0.0)) for block in blocks)
@@ -155,7 +158,8 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     if sum(len(piece) for piece in pieces) <= MOST_POLISHED:
         blocks = [_Block.of(piece) for piece in pieces]
         likely = [_polished(blocks, covariance, bounds) for covariance in likely]
-    return _with_classes(blocks, max(likely, key=lambda covariance: covariance.log_likelihood))
+    least = max(covariance.log_likelihood for covariance in likely) - NOT_TOLD_APART
+    return _with_classes(blocks, next(covariance for covariance in likely if covariance.log_likelihood >= least))
 
 
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
