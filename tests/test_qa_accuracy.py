@@ -52,11 +52,14 @@ def test_held_out_control_is_not_seen():
     assert held_out.covered.mean() > 0.7
 
 
-@pytest.mark.parametrize(("shift", "winner"), [(linear, "affine"), (bent, "collocation")])
-def test_the_method_of_the_world_wins(shift, winner):
-    """An affine world is given to the affine, a bent one to collocation."""
+@pytest.mark.parametrize(
+    ("shift", "is_little", "winner"),
+    [(linear, True, "affine"), (linear, False, "collocation"), (bent, True, "collocation"), (bent, False, "collocation")],
+)
+def test_the_method_of_the_world_wins(shift, is_little, winner):
+    """A bent world is given to collocation, an affine one too unless control is too little to know its covariance."""
     control = control_of(shift)
-    methods = exact_methods(estimate_covariance([control]))
+    methods = exact_methods(estimate_covariance([control]), is_little)
     assert compare(methods, regions([control]), STIFF).winner == winner
 
 
