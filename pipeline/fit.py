@@ -24,14 +24,14 @@ from pipeline.files import whole_file
 from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
-from qa.accuracy import FOLDS, HeldOut, Score, blocks, compare, hold_out
+from qa.accuracy import FOLDS, FittedField, HeldOut, Score, blocks, compare, hold_out
 from qa.breaks import find_breaks
 from qa.calibration import AT_RIM, Calibration, Rim, cross_calibrated_m
 from qa.distortion import folds
 from qa.methods import OWN_COVARIANCE, STIFF, SmoothFit, exact_methods, regions, sound, tabulated
 from qa.unmoved_tiles import find_breaks_about, unmoved_tiles
 from transforms.breaks import Breaks
-from transforms.contract import Control, Points, ShiftField
+from transforms.contract import Control, Points
 from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.one_piece import CIRCULAR_95
@@ -257,7 +257,7 @@ def _covariance(pieces: Sequence[Control], seed: int) -> Covariance | None:
     return estimate_covariance(enough, seed) if enough else None
 
 
-def _pieced(control: Control, breaks: Breaks, smooth: SmoothFit) -> ShiftField:
+def _pieced(control: Control, breaks: Breaks, smooth: SmoothFit) -> FittedField:
     return smooth(control) if breaks.count == 1 else Piecewise.fit(control, breaks, smooth)
 
 

@@ -54,7 +54,12 @@ def test_held_out_control_is_not_seen():
 
 @pytest.mark.parametrize(
     ("shift", "is_little", "winner"),
-    [(linear, True, "affine"), (linear, False, "collocation"), (bent, True, "collocation"), (bent, False, "collocation")],
+    [
+        (linear, True, "affine"),
+        (linear, False, "collocation"),
+        (bent, True, "collocation"),
+        (bent, False, "collocation"),
+    ],
 )
 def test_the_method_of_the_world_wins(shift, is_little, winner):
     """A bent world is given to collocation, an affine one too unless control is too little to know its covariance."""

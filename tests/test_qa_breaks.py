@@ -98,7 +98,9 @@ def test_two_lands_far_apart_are_two_pieces_though_no_control_lies_near_their_bo
     assert breaks.piece(np.array([[400_500.0, 300_500.0], [420_500.0, 300_500.0]])).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize(("count", "noise_m", "jump_m"), [(300, 0.1, 0.8), (900, 0.3, 0.5), (900, 0.3, 1.5), (900, 0.3, 3.0)])
+@pytest.mark.parametrize(
+    ("count", "noise_m", "jump_m"), [(300, 0.1, 0.8), (900, 0.3, 0.5), (900, 0.3, 1.5), (900, 0.3, 3.0)]
+)
 def test_a_jump_is_found_where_it_is(count: int, noise_m: float, jump_m: float) -> None:
     """Two sheets are told apart, also where the jump is that of two neighbours by chance, and nearly every place is
     given to its true side.

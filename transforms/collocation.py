@@ -86,6 +86,11 @@ class Kriging(OnePiece):
         shift, error_m = self.posterior.at(points)
         return shift, np.sqrt(error_m**2 + self.scatter.at(points))
 
+    def noise_of(self, code: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` in metres of control points of the given codes about the field."""
+        covariance = self.posterior.covariance
+        return np.sqrt(covariance.variance_m2.sum() * covariance.noise(code))
+
     def shift_at(self, points: Points) -> Points:
         """New minus old ``(n, 2)`` in metres."""
         return self.at(points)[0]

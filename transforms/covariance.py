@@ -15,7 +15,6 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from .contract import Control, Points
-from .support import mean_spacing_m
 from .trend import Frame
 
 SMOOTHNESSES = (0.5, 1.5, 2.5)
@@ -131,9 +130,6 @@ class _Block:
 def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     """Estimate one covariance from the control of several smooth pieces.
 
-    Its length is at least the spacing of control: what is alike over less cannot be told from noise between control
-    points, and where a town was surveyed house by house it would be taken for the whole land's.
-
     Restricted maximum likelihood on blocks of neighbouring control, each with a trend of its own, so that the
     work is bounded however much control there is. The amplitudes are profiled out.
 
@@ -151,15 +147,22 @@ def estimate_covariance(pieces: Sequence[Control], seed: int = 0) -> Covariance:
     """
     blocks = [_Block.of(block) for block in _chosen_blocks(pieces, seed)]
     extent = max(float(block.apart_m.max(initial=0.0)) for block in blocks)
-    shares_m2 = [mean_spacing_m(piece.before) ** 2 for piece in pieces]
-    spacing = float(np.sqrt(np.average(shares_m2, weights=[len(piece) for piece in pieces])))
-    bounds = (max(spacing, extent * 1e-3, 1e-3), max(10 * extent, 1.0))
+    spacing = float(np.median([_spacing(block) for block in blocks]))
+    bounds = (max(spacing / 2, extent * 1e-3, 1e-3), max(10 * extent, 1.0))
     likely = [_most_likely(blocks, smoothness, bounds) for smoothness in SMOOTHNESSES]
     if sum(len(piece) for piece in pieces) <= MOST_POLISHED:
         blocks = [_Block.of(piece) for piece in pieces]
         likely = [_polished(blocks, covariance, bounds) for covariance in likely]
     least = max(covariance.log_likelihood for covariance in likely) - NOT_TOLD_APART
     return _with_classes(blocks, next(covariance for covariance in likely if covariance.log_likelihood >= least))
+
+
+def _spacing(block: _Block) -> float:
+    if len(block.shift) < 2:
+        return 0.0
+    others = squareform(block.apart_m)
+    np.fill_diagonal(others, np.inf)
+    return float(np.median(others.min(axis=1)))
 
 
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:

@@ -72,6 +72,10 @@ class OnePiece(ABC):
         """Distance ``(n,)`` in metres to the nearest control point used."""
         return self.support.distance_m(as_points(points))
 
+    def noise_of(self, code: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Radial standard error ``(n,)`` in metres of control points of the given codes about the field."""
+        return np.full(len(code), self.noise_m)
+
     def straight_length_m(self, tolerance_m: float) -> float:
         """Length of a segment [m] up to which its image is straight but for ``tolerance_m``."""
         return assumed_straight_m(tolerance_m)

@@ -156,6 +156,11 @@ class Piecewise(Generic[Field]):
         noises = [field.noise_m for field in self.pieces if field is not None]
         return float(np.sqrt(np.mean(np.square(noises))))
 
+    def noise_of(self, code: NDArray[np.str_]) -> Floats:
+        """Radial standard error ``(n,)`` in metres of control points of the given codes, over all pieces."""
+        noises = [field.noise_of(code) for field in self.pieces if field is not None]
+        return np.asarray(np.sqrt(np.mean(np.square(noises), axis=0)))
+
     @property
     def inverse(self) -> Inverse:
         """The field from the new map back to the old one."""
