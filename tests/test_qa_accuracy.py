@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from qa.accuracy import FOLDS, Region, blocks, compare, hold_out
 from qa.methods import STIFF, exact_methods, regions
 from transforms.affine import Affine
+from transforms.collocation import Kriging
 from transforms.contract import Control
-from transforms.covariance import estimate_covariance
+from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.identity import Identity
 from transforms.polynomial import Polynomial
@@ -29,6 +32,14 @@ def bent(unit):
 
 def linear(unit):
     return np.stack([3 + unit[:, 0], -2 + 0.5 * unit[:, 1]], axis=1)
+
+
+def always(east_m):
+    class Constant(Identity):
+        def shift_at(self, points):
+            return np.broadcast_to([east_m, 0.0], points.shape)
+
+    return Constant.fit
 
 
 def region_of(control):
@@ -66,6 +77,29 @@ def test_the_method_of_the_world_wins(shift, is_little, winner):
     control = control_of(shift)
     methods = exact_methods(estimate_covariance([control]), is_little)
     assert compare(methods, regions([control]), STIFF).winner == winner
+
+
+def test_a_town_that_no_method_follows_does_not_decide():
+    """What is twice as true in the country wins, though by the square of the error a few houses weigh more."""
+    control = control_of(lambda unit: 0.0 * unit, noise_m=0.0)
+    town = control.before[:, 0] < np.quantile(control.before[:, 0], 0.1)
+    shift = np.where(town, 1.0, 0.05)
+    world = Control(control.before, control.before + np.column_stack([shift, 0.0 * shift]))
+    methods = {"even": always(0.145), "country": always(0.0)}
+    contest = compare(methods, region_of(world))
+    even, country = contest.scores
+    assert even.rms_m < country.rms_m
+    assert contest.winner == "country"
+
+
+def test_held_out_control_is_judged_by_the_noise_of_its_class():
+    control = control_of(linear)
+    code = np.where(np.arange(len(control)) % 2, "0001", "0030").astype(np.str_)
+    coded = Control(control.before, control.after, code)
+    covariance = Covariance(5000.0, 1.5, np.array([1.0, 1.0]), 0.1, {"0001": 0.01})
+    held_out = hold_out(partial(Kriging.fit, covariance=covariance), coded, *blocks(control.before))
+    assert held_out.noise_m[code == "0001"] == pytest.approx(0.1 * np.sqrt(0.2))
+    assert held_out.noise_m[code == "0030"] == pytest.approx(np.sqrt(0.2))
 
 
 def test_data_that_did_not_move_is_left_alone():

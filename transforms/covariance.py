@@ -18,7 +18,7 @@ from .contract import Control, Points
 from .trend import Frame
 
 SMOOTHNESSES = (0.5, 1.5, 2.5)
-"""Matern smoothness tried: once, twice and thrice as smooth; half-integers have closed forms."""
+"""Matern smoothness tried, the roughest first: once, twice and thrice as smooth; half-integers have closed forms."""
 
 NOT_TOLD_APART = 3.0
 """Log-likelihood by which one covariance passes another before a test at 95 % tells them apart (two figures free)."""
