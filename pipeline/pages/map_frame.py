@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
@@ -30,6 +30,9 @@ STYLE: Any = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
 }
+HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="white")]
+"""Keeps what is written on a map legible without hiding what lies beneath."""
+
 _RASTER_DPI = 170
 _LARGEST_BYTES = 450_000
 
@@ -65,16 +68,10 @@ def _kilometre_axes(axes: Axes, bare: bool) -> None:
             axis.set_ticks([])
 
 
-def clear_patch(axes: Axes, left: float, bottom: float, width: float, height: float) -> None:
-    """A white patch under what must stay legible; in shares of the axes."""
-    axes.add_patch(Rectangle((left, bottom), width, height, transform=axes.transAxes, color="white", zorder=8))
-
-
 def draw_furniture(axes: Axes, extent: Extent) -> None:
     """The scale bar and the north arrow."""
-    clear_patch(axes, 0.945, 0.9, 0.05, 0.095)
     draw_scale_bar(axes, extent)
-    axes.annotate(
+    north = axes.annotate(
         "N",
         (0.97, 0.985),
         (0.97, 0.915),
@@ -85,18 +82,20 @@ def draw_furniture(axes: Axes, extent: Extent) -> None:
         color=INK,
         arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 0.9, "shrinkA": 1, "shrinkB": 0, "zorder": 9},
         zorder=9,
+        path_effects=HALO,
     )
+    if north.arrow_patch is not None:
+        north.arrow_patch.set_path_effects(HALO)
 
 
 def draw_scale_bar(axes: Axes, extent: Extent) -> None:
     """A bar of a round length, about a quarter of the map."""
     length_m = round_length((extent[2] - extent[0]) / 4)
     share = length_m / np.ptp(axes.get_xlim())
-    clear_patch(axes, 0.004, 0.004, share + 0.04, 0.065)
     bar = ([0.025, 0.025 + share], [0.025, 0.025])
-    axes.plot(*bar, transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt", zorder=9)
+    axes.plot(*bar, transform=axes.transAxes, color=INK, lw=2.2, solid_capstyle="butt", zorder=9, path_effects=HALO)
     words = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
-    axes.text(0.025, 0.035, words, transform=axes.transAxes, size=7.5, va="bottom", zorder=9)
+    axes.text(0.025, 0.035, words, transform=axes.transAxes, size=7.5, va="bottom", zorder=9, path_effects=HALO)
 
 
 def round_length(length_m: float) -> float:

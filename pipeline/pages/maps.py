@@ -15,14 +15,13 @@ import numpy as np
 import shapely
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from pipeline.pages.map_frame import (
+    HALO,
     STYLE,
     Extent,
     as_drawn,
-    clear_patch,
     draw_furniture,
     draw_scale_bar,
     map_figure,
@@ -37,7 +36,6 @@ MARKERS = {"moved": "o", "unmoved": ".", "fixed": "s", "open": "^"}
 """A second sign beside the colour of each status."""
 
 _CROWDED_VERTICES = 8_000
-_HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="white")]
 
 
 @dataclass(frozen=True)
@@ -246,7 +244,7 @@ def _draw_mark(axes: Axes, letter: str, easting: float, northing: float) -> None
     axes.plot([easting], [northing], marker="s", ms=9, mfc="none", mec=INK, mew=1.1, zorder=6)
     axes.annotate(
         letter, (easting, northing), (8, 5), textcoords="offset points", weight="bold", size=9, zorder=7
-    ).set_path_effects(_HALO)
+    ).set_path_effects(HALO)
 
 
 def _touching(features: Features, extent: Extent, row: int) -> NDArray[np.bool_]:
@@ -274,7 +272,7 @@ def _draw_move(axes: Axes, before: shapely.Geometry, after: shapely.Geometry, ex
         weight="bold",
         zorder=8,
     )
-    text.set_path_effects(_HALO)
+    text.set_path_effects(HALO)
 
 
 def _draw_control(axes: Axes, control: ControlPlaces) -> None:
@@ -315,5 +313,5 @@ def draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
         zorder=5,
     )
     key_m = round_length(float(lengths.max()))
-    clear_patch(axes, 0.81, 0.004, 0.186, 0.055)
-    axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
+    key = axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
+    key.text.set_path_effects(HALO)
