@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from qa.control_faults import (
+    SAME_PLACE_M,
     crosses_another,
     is_in_repeated_file,
     is_not_finite,
@@ -58,9 +59,9 @@ LARGEST_CLUSTER = 5
 CERTAIN = 1.25
 """A residual this many times the limit of doubt is rejected, not merely suspected."""
 
-CONFLICT_NOISES = 2.45
-"""Two targets this many widths of their common noise apart (per axis) are not both right; of two good ones one pair in
-twenty is, and to lose one of those loses nothing."""
+FEWEST_CONFLICTS = 20
+"""Of two targets one is wrong where they are farther apart than, by their noise, about one good pair of all those that
+share a place (at least so many) would be: the two maps and their links share thousands."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def _loses_conflict(places: Points, targets: Points, residuals: Residuals, trust
     best = np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))
     apart = np.hypot(*(targets[rows] - targets[rows[best]]).T)
     noise_m = np.nan_to_num(residuals.length_m[rows] / np.maximum(residuals.standardised[rows], 1e-9))
-    loses[rows[~first & (apart > CONFLICT_NOISES * np.hypot(noise_m, noise_m[best]))]] = True
+    widths = np.sqrt(2.0 * np.log(max(int((apart > SAME_PLACE_M).sum()), FEWEST_CONFLICTS)))
+    loses[rows[~first & (apart > widths * np.hypot(noise_m, noise_m[best]))]] = True
     return loses
 
 

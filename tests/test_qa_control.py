@@ -155,6 +155,17 @@ def test_of_two_targets_the_worse_is_rejected() -> None:
     assert (result.verdict[[0, 1, 4]] == "used").all()
 
 
+def test_good_control_that_shares_its_places_is_kept() -> None:
+    """Links and a base map name the same places by the thousand: of so many good pairs hardly one contradicts."""
+    control, file, _ = tiled(1600)
+    again = control.after + np.random.default_rng(8).normal(0.0, 0.28, control.after.shape)
+    again[:3] += [2.0, 1.0]
+    result = judged(np.tile(control.before, (2, 1)), np.concatenate([control.after, again]), np.tile(file, 2))
+    contradicted = np.array(["two_targets" in reasons for reasons in result.reasons])
+    assert contradicted[[1600, 1601, 1602]].all()
+    assert contradicted.sum() <= 3 + 3
+
+
 def test_a_repeated_link_is_no_error() -> None:
     """The same link in two files is used and said to be repeated."""
     control, file, _ = tiled(400)
