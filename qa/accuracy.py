@@ -35,7 +35,7 @@ BLOCK_SPACINGS = 2.0
 """Side of a block in spacings: about four control points leave together."""
 
 BEYOND_CHANCE = 1.0
-"""The one-standard-error rule (Breiman et al., 1984): the simplest method this near to the best is as good."""
+"""The one-standard-error rule (Breiman et al., 1984): the first method this near to the best is as good."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Contest:
-    """The methods compared, in the order given (the simplest first), and the one to use."""
+    """The methods compared, in the order given, and the one to use."""
 
     scores: tuple[Score, ...]
     winner: str
@@ -203,7 +203,7 @@ def compare(
     Parameters
     ----------
     methods
-        By name, the simplest first: of methods that chance cannot tell apart the first is chosen.
+        By name, in order of preference: of methods that chance cannot tell apart the first is chosen.
     regions
         Where they compete.
     stiff

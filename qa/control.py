@@ -59,9 +59,9 @@ LARGEST_CLUSTER = 5
 CERTAIN = 1.25
 """A residual this many times the limit of doubt is rejected, not merely suspected."""
 
-FEWEST_CONFLICTS = 20
-"""Of two targets one is wrong where they are farther apart than, by their noise, about one good pair of all those that
-share a place (at least so many) would be: the two maps and their links share thousands."""
+LEAST_PAIRS = 20
+"""Pairs of different targets for one place that are reckoned with at least, where chance is asked how far apart the
+farthest good pair lies."""
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,10 @@ def _loses_conflict(places: Points, targets: Points, residuals: Residuals, trust
     best = np.maximum.accumulate(np.where(first, np.arange(len(rows)), 0))
     apart = np.hypot(*(targets[rows] - targets[rows[best]]).T)
     noise_m = np.nan_to_num(residuals.length_m[rows] / np.maximum(residuals.standardised[rows], 1e-9))
-    widths = np.sqrt(2.0 * np.log(max(int((apart > SAME_PLACE_M).sum()), FEWEST_CONFLICTS)))
-    loses[rows[~first & (apart > widths * np.hypot(noise_m, noise_m[best]))]] = True
+    pairs = max(int((apart > SAME_PLACE_M).sum()), LEAST_PAIRS)
+    # Of so many good pairs about one is farther apart than this: links and base maps share thousands of places.
+    farthest = np.sqrt(2.0 * np.log(pairs))
+    loses[rows[~first & (apart > farthest * np.hypot(noise_m, noise_m[best]))]] = True
     return loses
 
 

@@ -1,4 +1,4 @@
-"""The methods by name, the simplest first, and the regions in which they compete."""
+"""The methods by name, in order of preference, and the regions in which they compete."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FAR_SIZE = 2000
 
 
 def exact_methods(covariance: Covariance | None, is_little: bool = False) -> dict[str, SmoothFit]:
-    """The methods as functions that fit, evaluated exactly, the simplest first.
+    """The methods as functions that fit, evaluated exactly, in order of preference.
 
     Collocation stands before the rubber sheets: where chance cannot tell them apart, it knows its uncertainty. Where
     there is control enough to know its covariance it stands before all that move anything: none of them is simpler

@@ -147,11 +147,12 @@ def _best_split(sites: Sites, rows: Ints, prior: Floats) -> Mask:
     ends = np.unique(np.linspace(LEAST_SIDE, len(rows) - LEAST_SIDE, OFFSETS).astype(int))
     each = point_surfaces(sites, rows)
     whole = each.running(np.array([len(rows)]))
+    alone = evidence(whole, prior)
     east, north = sites.terms[rows, 1:3].T
     for angle in np.arange(DIRECTIONS) * np.pi / DIRECTIONS:
         order = np.argsort(east * np.cos(angle) + north * np.sin(angle), kind="stable")
         first = each.take(order).running(ends)
-        gain = evidence(first, prior) + evidence(whole - first, prior) - evidence(whole, prior)
+        gain = evidence(first, prior) + evidence(whole - first, prior) - alone
         if gain.max() > best:
             best = float(gain.max())
             beyond = np.zeros(len(rows), dtype=bool)

@@ -150,12 +150,6 @@ class Piecewise(Generic[Field]):
         """Whether each point lies within its reach ``(n,)`` [m] of a break."""
         return self.breaks.is_within(as_points(points), reach_m)
 
-    @property
-    def noise_m(self) -> float:
-        """Radial standard error in metres of one control point's own position, over all pieces."""
-        noises = [field.noise_m for field in self.pieces if field is not None]
-        return float(np.sqrt(np.mean(np.square(noises))))
-
     def noise_of(self, code: NDArray[np.str_]) -> Floats:
         """Radial standard error ``(n,)`` in metres of control points of the given codes, over all pieces."""
         noises = [field.noise_of(code) for field in self.pieces if field is not None]
