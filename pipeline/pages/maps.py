@@ -15,6 +15,7 @@ import numpy as np
 import shapely
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.pages.map_frame import (
@@ -313,5 +314,6 @@ def draw_arrows(axes: Axes, shifts: Shifts, extent: Extent) -> None:
         zorder=5,
     )
     key_m = round_length(float(lengths.max()))
-    key = axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
-    key.text.set_path_effects(HALO)
+    # Among arrows like it the key would not be told from them; what it hides are samples of a field.
+    axes.add_patch(Rectangle((0.81, 0.004), 0.186, 0.055, transform=axes.transAxes, color="white", zorder=8))
+    axes.quiverkey(arrows, 0.94, 0.032, key_m, f"shift {key_m:g} m", labelpos="W", coordinates="axes", zorder=9)
