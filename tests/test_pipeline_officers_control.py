@@ -83,6 +83,16 @@ def say(migration: Migration, point: str, word: str | None, officer: str = "Ann"
     )
 
 
+def say_in_copy(copy: Path, point: str, word: str | None) -> None:
+    """What Bob says in his own copy of the package."""
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            connection.execute(f'DROP TRIGGER "{trigger}"')
+        connection.execute(
+            "UPDATE control_nearby SET decision = ?, officer = 'Bob' WHERE offer LIKE ?", (word, f"{point}@%")
+        )
+
+
 def draw(migration: Migration, *places: tuple[float, float]) -> None:
     line = gpkg_blob(shapely.LineString(places))
     execute(migration, "INSERT INTO new_control (geom, officer, note) VALUES (?, 'Ann', 'church tower')", (line,))
@@ -180,15 +190,24 @@ def test_officers_who_disagree_on_a_point_leave_it_to_the_check(migration: Migra
     copy.write_bytes(migration.review(LAYER).read_bytes())
     say(migration, point, "wrong")
     run(migration)
-    with closing(sqlite3.connect(copy)) as connection, connection:
-        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f'DROP TRIGGER "{trigger}"')
-        connection.execute(
-            "UPDATE control_nearby SET decision = 'good', officer = 'Bob' WHERE offer LIKE ?", (f"{point}%",)
-        )
+    say_in_copy(copy, point, "good")
     assert any("officers disagree on the control point" in finding for finding in run(migration).findings)
     check_control(migration)
     assert verdicts(migration)[place(point)][0] == "used" and "officer" not in verdicts(migration)[place(point)][1]
+
+
+def test_who_empties_a_word_does_not_take_back_what_was_said_since_elsewhere(migration: Migration) -> None:
+    point = a_good_point(migration)
+    say(migration, point, "wrong")
+    run(migration)
+    copy = migration.review_dir / "trees_bob.gpkg"
+    copy.write_bytes(migration.review(LAYER).read_bytes())
+    say(migration, point, "good", officer="Cid")
+    run(migration)
+    say_in_copy(copy, point, None)
+    run(migration)
+    check_control(migration)
+    assert verdicts(migration)[place(point)] == ("used", "officer_trusted")
 
 
 def test_layers_shifted_before_say_that_they_are_outdated(migration: Migration) -> None:

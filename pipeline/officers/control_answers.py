@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -46,13 +46,12 @@ def read_control_answers(
     run_id, now
         Go into the answers.
     """
-    answers = ControlAnswers([], [])
-    for row in saved.control_rows:
-        _read_word(answers, row, saved, logged, run_id, now)
-    known = {said.point for said in logged if said.decision == ADD}
-    for row in saved.drawn_control:
-        _read_line(answers, row, saved, known, run_id, now)
-    return answers
+    reader = _Reader(saved, logged, run_id, now.isoformat(timespec="seconds"))
+    for word in saved.control_rows:
+        reader.read_word(word)
+    for line in saved.drawn_control:
+        reader.read_line(line)
+    return ControlAnswers(reader.new, reader.findings)
 
 
 def why_no_control(geometry: bytes | None) -> str:
@@ -73,78 +72,83 @@ def key_of_line(geometry: bytes | None) -> str:
     return point_keys(shapely.get_coordinates(read_geometry(geometry)).reshape(1, 4))[0]
 
 
-def _read_word(
-    answers: ControlAnswers,
-    row: SavedControl,
-    saved: SavedReview,
-    logged: Sequence[ControlDecision],
-    run_id: str,
-    now: datetime,
-) -> None:
-    point, _, line = row.offer.partition("@")
-    word, seen = row.decision.lower(), int(line or 0) if (line or "0").isdigit() else 0
-    if not point or (word and word not in CONTROL_WORDS):
-        if word:
-            known = ", ".join(CONTROL_WORDS)
-            answers.findings.append(
-                f"{saved.name}, control_nearby row {row.fid}: {row.decision!r} cannot be said of a control point; "
-                f"choose one of {known}."
+class _Reader:
+    """Reads one saved file row by row; ``new`` and ``findings`` fill as it goes."""
+
+    def __init__(self, saved: SavedReview, logged: Sequence[ControlDecision], run_id: str, taken_at: str) -> None:
+        self.new: list[ControlDecision] = []
+        self.findings: list[str] = []
+        self._saved, self._logged, self._run_id, self._taken_at = saved, logged, run_id, taken_at
+        self._in_force = control_in_force(logged)
+        self._drawn = {said.point for said in logged if said.decision == ADD}
+
+    def read_word(self, row: SavedControl) -> None:
+        """A word on a control point that the file showed."""
+        point, _, line = row.offer.partition("@")
+        word, seen = row.decision.lower(), int(line) if line.isdigit() else 0
+        if word and word not in CONTROL_WORDS:
+            self.findings.append(
+                f"{self._saved.name}, control_nearby row {row.fid}: {row.decision!r} cannot be said of a control "
+                f"point; choose one of {', '.join(CONTROL_WORDS)}."
             )
-        return
-    mine = [each for each in logged if each.point == point and each.copy == saved.name and each.seen == seen]
-    shown = mine[-1] if mine else next((each for each in logged if each.line == seen and seen), None)
-    before = shown.decision if shown and shown.decision in CONTROL_WORDS else ""
-    if word == before:
-        return
-    others = [
-        each
-        for each in control_in_force(logged)
-        if each.point == point and each.line > seen and each.copy != saved.name and each.decision in CONTROL_WORDS
-    ]
-    against = others[-1] if others and others[-1].decision != word else None
-    taken_back = tuple(each.line for each in control_in_force(logged) if each.point == point and each.decision != ADD)
-    decision = ControlDecision(
-        point=point,
-        decision=word or UNDO,
-        officer=row.officer or UNKNOWN_OFFICER,
-        note=row.note,
-        decided_at=row.decided_at,
-        saved_at=saved.saved_at,
-        taken_at=now.isoformat(timespec="seconds"),
-        run=run_id,
-        copy=saved.name,
-        seen=seen,
-        conflicts_with=against.line if against and word else 0,
-        undoes=() if word else taken_back,
-    )
-    if against:
-        answers.findings.append(
-            f"{saved.name}: officers disagree on the control point at {point}: {against.told()}, {decision.told()}. "
+        elif point and word != self._word_shown(point, seen):
+            self.new.append(self._word_said(row, point, word, seen) if word else self._taken_back(row, point, seen))
+
+    def read_line(self, row: SavedControl) -> None:
+        """A control point drawn as a line."""
+        if why := why_no_control(row.geometry):
+            self.findings.append(f"{self._saved.name}, new_control row {row.fid}: {why}")
+            return
+        point = key_of_line(row.geometry)
+        if point not in self._drawn:
+            self._drawn.add(point)
+            self.new.append(self._decision(row, point, ADD))
+
+    def _word_shown(self, point: str, seen: int) -> str:
+        """The word that the file held when this row was last read, or when it was written."""
+        mine = [said for said in self._of(self._logged, point) if self._is_mine(said) and said.seen == seen]
+        shown = mine[-1] if mine else next((said for said in self._logged if said.line == seen and seen), None)
+        return shown.decision if shown and shown.decision in CONTROL_WORDS else ""
+
+    def _word_said(self, row: SavedControl, point: str, word: str, seen: int) -> ControlDecision:
+        said = replace(self._decision(row, point, word), seen=seen)
+        against = self._said_against(point, word, seen)
+        if not against:
+            return said
+        self.findings.append(
+            f"{self._saved.name}: officers disagree on the control point at {point}: {against.told()}, {said.told()}. "
             "Neither counts until one of them says so again."
         )
-    answers.new.append(decision)
+        return replace(said, conflicts_with=against.line)
 
+    def _taken_back(self, row: SavedControl, point: str, seen: int) -> ControlDecision:
+        """Takes back what this file said or showed; what another said since, its officer has not seen."""
+        words = [said for said in self._of(self._in_force, point) if said.decision != ADD]
+        undone = tuple(said.line for said in words if said.line <= seen or self._is_mine(said))
+        return replace(self._decision(row, point, UNDO), seen=seen, undoes=undone)
 
-def _read_line(
-    answers: ControlAnswers, row: SavedControl, saved: SavedReview, known: set[str], run_id: str, now: datetime
-) -> None:
-    if why := why_no_control(row.geometry):
-        answers.findings.append(f"{saved.name}, new_control row {row.fid}: {why}")
-        return
-    point = key_of_line(row.geometry)
-    if point in known:
-        return
-    known.add(point)
-    answers.new.append(
-        ControlDecision(
+    def _said_against(self, point: str, word: str, seen: int) -> ControlDecision | None:
+        """What another file said last, after this one was written, if it says something else."""
+        others = [said for said in self._of(self._in_force, point) if said.line > seen and not self._is_mine(said)]
+        words = [said for said in others if said.decision in CONTROL_WORDS]
+        return words[-1] if words and words[-1].decision != word else None
+
+    def _decision(self, row: SavedControl, point: str, decision: str) -> ControlDecision:
+        return ControlDecision(
             point=point,
-            decision=ADD,
+            decision=decision,
             officer=row.officer or UNKNOWN_OFFICER,
             note=row.note,
             decided_at=row.decided_at,
-            saved_at=saved.saved_at,
-            taken_at=now.isoformat(timespec="seconds"),
-            run=run_id,
-            copy=saved.name,
+            saved_at=self._saved.saved_at,
+            taken_at=self._taken_at,
+            run=self._run_id,
+            copy=self._saved.name,
         )
-    )
+
+    def _is_mine(self, said: ControlDecision) -> bool:
+        return said.copy == self._saved.name
+
+    @staticmethod
+    def _of(said: Sequence[ControlDecision], point: str) -> list[ControlDecision]:
+        return [each for each in said if each.point == point]
