@@ -111,6 +111,18 @@ def test_two_officers_who_disagree_are_shown_both_versions_and_neither_counts(mi
     assert len(read_decisions(migration.decisions_log, LAYER)) == 3, "every version stays in the log"
 
 
+def test_who_empties_an_answer_leaves_what_another_drew(migration: Migration) -> None:
+    fixed, ann, bob = square(400_064.0), copy_for(migration, "trees_ann.gpkg"), copy_for(migration, "trees_bob.gpkg")
+    save_in(bob, 3, decision="keep", officer="Bob")
+    run(migration)
+    save_in(ann, 3, geometry=fixed, officer="Ann")
+    assert run(migration, "run-3").disagreements == 1
+    save_in(bob, 3, decision=None)
+    assert run(migration, "run-4").disagreements == 0
+    assert outcomes(migration)[3][0] == "fixed" and shapely.equals(places(migration)[3], fixed)
+    assert run(migration, "run-5").decisions_taken == 0
+
+
 def test_a_copy_taken_before_a_decision_does_not_overwrite_it(migration: Migration) -> None:
     late = copy_for(migration, "trees_late.gpkg")
     save(migration, 3, decision="keep", officer="Ann")

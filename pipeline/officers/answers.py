@@ -108,7 +108,10 @@ class _Past:
         return geometry_hash(fixes[-1].wkb) if fixes else None
 
     def taken_back(self, row: int, source_hash: str, proposal_hash: str, seen: int) -> tuple[int, ...]:
-        """The lines that an emptied row takes back; none if this file had said nothing of what it shows."""
+        """The lines that an emptied row takes back; none if this file had said nothing of what it shows.
+
+        What another file has said since is not among them: who emptied the row has not seen it.
+        """
         mine = [
             each
             for each in self._of(self._logged, row, source_hash)
@@ -118,7 +121,8 @@ class _Past:
             return ()
         if mine[-1].decision == UNDO:
             return mine[-1].undoes  # said before: the same answer again
-        return tuple(each.line for each in self._of(self._in_force, row, source_hash) if each.line)
+        standing = [each for each in self._of(self._in_force, row, source_hash) if each.line]
+        return tuple(each.line for each in standing if each.line <= seen or each.copy == self._name)
 
     def compared(self, answer: Decision, findings: list[str]) -> Decision:
         """The answer, marked if another officer has said otherwise since the file was offered."""
