@@ -20,7 +20,8 @@ from shapely.validation import explain_validity
 
 from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
 from pipeline.geometry.wkb_kind import family
-from pipeline.officers.decisions import ALSO_SAID, UNDO, UNKNOWN_OFFICER, WHY, WORDS, Decision, in_force
+from pipeline.officers.decisions import ALSO_SAID, UNDO, UNKNOWN_OFFICER, WHY, WORDS, Decision, in_force, is_known
+from pipeline.officers.heads import heads
 from pipeline.officers.saved_review import SavedReview, SavedRow
 
 _TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)(?::(?P<line>\d+))?")
@@ -128,23 +129,16 @@ class _Past:
         """The answer, marked if another officer has said otherwise since the file was offered."""
         if answer.refused or answer.decision == UNDO:
             return answer
-        others = [
-            each
-            for each in self._of(self._in_force, answer.pai_row, answer.source_hash)
-            if each.line > answer.seen and each.copy != answer.copy
-        ]
-        against = [each for each in others if each.meaning != answer.meaning]
-        if not against or self._is_logged(answer):
+        others = heads(self._of(self._in_force, answer.pai_row, answer.source_hash))
+        unseen = [each for each in others if each.line > answer.seen and each.copy != answer.copy]
+        against = [each for each in unseen if each.meaning != answer.meaning]
+        if not against or is_known(answer, self._of(self._logged, answer.pai_row, answer.source_hash)):
             return answer
         findings.append(
             f"Layer {answer.layer}, feature {_called(answer.pai_row, answer.reference)}: officers disagree. "
             f"{against[-1].told()}; {answer.told()} in {answer.copy}. Neither counts; the review file shows both."
         )
         return replace(answer, conflicts_with=against[-1].line)
-
-    def _is_logged(self, answer: Decision) -> bool:
-        mine = [each for each in self._of(self._logged, answer.pai_row, answer.source_hash) if each.copy == answer.copy]
-        return bool(mine) and mine[-1].digest == answer.digest
 
     def _of(self, held: dict[str, list[Decision]], row: int, source_hash: str) -> list[Decision]:
         same = held.get(source_hash, [])

@@ -18,6 +18,7 @@ from pipeline.officers.control_decisions import (
     point_keys,
 )
 from pipeline.officers.decisions import UNDO, UNKNOWN_OFFICER
+from pipeline.officers.heads import heads
 from pipeline.officers.saved_review import SavedControl, SavedReview
 
 _LONGEST_M = 1000.0
@@ -129,9 +130,9 @@ class _Reader:
 
     def _said_against(self, point: str, word: str, seen: int) -> ControlDecision | None:
         """What another file said last, after this one was written, if it says something else."""
-        others = [said for said in self._of(self._in_force, point) if said.line > seen and not self._is_mine(said)]
-        words = [said for said in others if said.decision in CONTROL_WORDS]
-        return words[-1] if words and words[-1].decision != word else None
+        words = heads([said for said in self._of(self._in_force, point) if said.decision in CONTROL_WORDS])
+        others = [said for said in words if said.line > seen and not self._is_mine(said) and said.decision != word]
+        return others[-1] if others else None
 
     def _decision(self, row: SavedControl, point: str, decision: str) -> ControlDecision:
         return ControlDecision(

@@ -7,6 +7,7 @@ file. What stands is handed to the stage ``control``, where added points are che
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.logbook import append_lines, read_lines
 from pipeline.officers.decisions import UNDO
+from pipeline.officers.heads import disagreement
 
 WRONG, GOOD, ADD = "wrong", "good", "add"
 
@@ -53,6 +55,11 @@ class ControlDecision:
     undoes: tuple[int, ...] = ()
     kind: str = _KIND
     line: int = field(default=0, compare=False)
+
+    @property
+    def meaning(self) -> str:
+        """What two words must share to agree."""
+        return self.decision
 
     @property
     def places(self) -> tuple[float, float, float, float]:
@@ -144,16 +151,11 @@ def control_in_force(said: Sequence[ControlDecision]) -> list[ControlDecision]:
 def standing_control(said: Sequence[ControlDecision]) -> StandingControl:
     """What holds of each point after everything that was said, oldest first."""
     active = control_in_force(said)
-    by_line = {each.line: each for each in active}
-    words: dict[str, ControlDecision] = {}
-    pairs: dict[str, tuple[ControlDecision, ControlDecision]] = {}
+    words: dict[str, list[ControlDecision]] = defaultdict(list)
     for each in active:
-        if each.decision == ADD:
-            continue
-        words[each.point] = each
-        pairs.pop(each.point, None)
-        if other := by_line.get(each.conflicts_with):
-            pairs[each.point] = (other, each)
+        if each.decision != ADD:
+            words[each.point].append(each)
+    pairs = {point: pair for point, of_point in words.items() if (pair := disagreement(of_point))}
     added = {each.point: each for each in active if each.decision == ADD}
-    holding = {point: each for point, each in words.items() if point not in pairs}
+    holding = {point: of_point[-1] for point, of_point in words.items() if point not in pairs}
     return StandingControl(holding, list(added.values()), pairs)

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.fingerprint import geometry_hash
 from pipeline.logbook import append_lines, read_lines
+from pipeline.officers.heads import disagreement
 
 WORDS = {
     "accept": "Accept: the proposal is right",
@@ -92,9 +93,9 @@ class Decision:
 
     @property
     def digest(self) -> str:
-        """What was answered, whenever it was read: the same save read twice has the same digest."""
+        """What was answered, whenever and wherever it was read: the same save read twice has the same digest."""
         content = asdict(self) | {"geometry": geometry_hash(self.wkb)}
-        for circumstance in ("saved_at", "taken_at", "decided_at", "run", "conflicts_with", "line"):
+        for circumstance in ("saved_at", "taken_at", "decided_at", "run", "copy", "conflicts_with", "line"):
             del content[circumstance]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -141,29 +142,40 @@ def append_new(log: Path, answers: Iterable[Decision]) -> list[Decision]:
 
 
 def not_yet_logged(log: Path, answers: Iterable[Decision]) -> list[Decision]:
-    """The answers the log does not end with.
-
-    An answer counts as logged if it is the *latest* of its feature from the same review file: after a change of mind
-    the first answer may come again, and must count again; and a copy that is read again after others have decided
-    says nothing new.
-    """
+    """The answers that are news, as ``is_known`` has it; of a row that was copied within its file each one counts."""
     by_row: dict[tuple[str, int, str], list[Decision]] = defaultdict(list)
     for answer in answers:
         by_row[answer.layer, answer.pai_row, answer.copy].append(answer)
-    logged: dict[tuple[str, int, str], list[str]] = defaultdict(list)
+    logged: dict[tuple[str, int], list[Decision]] = defaultdict(list)
     for layer in sorted({layer for layer, *_ in by_row}):
         for decision in read_decisions(log, layer):
-            logged[layer, decision.pai_row, decision.copy].append(decision.digest)
-    return [answer for key, saved in by_row.items() for answer in _not_at_the_end_of(logged[key], saved)]
+            logged[layer, decision.pai_row].append(decision)
+    return [answer for (layer, row, _), saved in by_row.items() for answer in _news(logged[layer, row], saved)]
 
 
-def _not_at_the_end_of(logged: list[str], saved: list[Decision]) -> list[Decision]:
+def is_known(answer: Decision, logged: Sequence[Decision]) -> bool:
+    """Whether an answer says nothing new.
+
+    It is what its file said last: after a change of mind the first answer may come again, and must count again. Or it
+    came with the file when that was copied: another file said it, and this one has said nothing since.
+
+    Parameters
+    ----------
+    answer
+        As it was saved.
+    logged
+        What is logged of its feature, oldest first.
+    """
+    own = [place for place, each in enumerate(logged) if each.copy == answer.copy]
+    return answer.digest in {each.digest for each in logged[own[-1] if own else 0 :]}
+
+
+def _news(logged: Sequence[Decision], saved: Sequence[Decision]) -> list[Decision]:
     # A run that was killed may have logged the first few of them.
+    own = [each.digest for each in logged if saved and each.copy == saved[0].copy]
     digests = [answer.digest for answer in saved]
-    for known in range(len(saved), 0, -1):
-        if logged[-known:] == digests[:known]:
-            return saved[known:]
-    return saved
+    known = next((count for count in range(len(saved), 0, -1) if own[-count:] == digests[:count]), 0)
+    return [answer for answer in saved[known:] if not is_known(answer, logged)]
 
 
 @dataclass(frozen=True)
@@ -220,28 +232,26 @@ def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequen
     here = hashes(sorted({decision.pai_row for decision in decisions if 0 <= decision.pai_row < count}))
     has_strayed = any(here.get(decision.pai_row) != decision.source_hash for decision in decided)
     moved_to = _unique_rows(hashes(range(count))) if has_strayed else {}
-    by_line = {decision.line: decision for decision in decided if decision.line}
     lines = {}
     for decision in decisions:
         stayed = here.get(decision.pai_row) == decision.source_hash
         row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
         if row is not None and not decision.refused:
             lines[row] = decision.line
-    holding, changed, homeless, disagreeing = {}, {}, [], {}
+    said: dict[int, list[Decision]] = defaultdict(list)
+    changed, homeless = {}, []
     for decision in decided:
         stayed = here.get(decision.pai_row) == decision.source_hash
         row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
         if row is not None:
-            holding[row] = decision
-            other = by_line.get(decision.conflicts_with)
-            disagreeing[row] = (other, decision) if other else None
+            said[row].append(decision)
         elif decision.pai_row < count:
             changed[decision.pai_row] = decision
         else:
             homeless.append(decision)
-    pairs = {row: pair for row, pair in disagreeing.items() if pair}
-    changed = {row: decision for row, decision in changed.items() if row not in holding}
-    holding = {row: decision for row, decision in holding.items() if row not in pairs}
+    pairs = {row: pair for row, words in said.items() if (pair := disagreement(words))}
+    holding = {row: words[-1] for row, words in said.items() if row not in pairs}
+    changed = {row: decision for row, decision in changed.items() if row not in said}
     return Standing(holding, changed, homeless, _still_refused(decisions, here), pairs, lines)
 
 
