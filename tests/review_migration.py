@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -95,6 +96,23 @@ def save(migration: Migration, row: int, layer: str = LAYER, **changes: Any) -> 
         changes["geom"] = gpkg_blob(changes.pop("geometry"))
     assigned = ", ".join(f'"{column}" = ?' for column in changes)
     execute(migration, f'UPDATE "{layer}" SET {assigned} WHERE pai_row = {row}', tuple(changes.values()), layer)
+
+
+def copy_for(migration: Migration, name: str) -> Path:
+    """An officer takes a copy of the review file home."""
+    path = migration.review_dir / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copyfile(migration.review(LAYER), path))
+
+
+def save_in(path: Path, row: int, **changes: Any) -> None:
+    """What an officer saves in a copy, as ``save``."""
+    if "geometry" in changes:
+        changes["geom"] = gpkg_blob(changes.pop("geometry"))
+    assigned = ", ".join(f'"{column}" = ?' for column in changes)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        _drop_triggers(connection)
+        connection.execute(f"UPDATE {LAYER} SET {assigned} WHERE pai_row = {row}", tuple(changes.values()))
 
 
 def execute(migration: Migration, statement: str, values: tuple[Any, ...] = (), layer: str = LAYER) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,7 @@ import numpy as np
 import pyogrio.raw
 import pytest
 import shapely
-from review_migration import LAYER, execute, gpkg_blob, make_migration, outcomes, places, save, square
+from review_migration import LAYER, copy_for, execute, make_migration, outcomes, places, save, save_in, square
 from review_migration import write_stages as write_stages_of
 
 from pipeline.officers.decisions import read_decisions
@@ -48,23 +47,6 @@ def migration(tmp_path: Path) -> Migration:
     write_stages(migration)
     review_layer(migration, LAYER, "run-1")
     return migration
-
-
-def copy_for(migration: Migration, name: str) -> Path:
-    """An officer takes a copy of the review file home."""
-    path = migration.review_dir / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(migration.review(LAYER), path))
-
-
-def save_in(path: Path, row: int, **changes: object) -> None:
-    if "geometry" in changes:
-        changes["geom"] = gpkg_blob(changes.pop("geometry"))  # type: ignore[arg-type]
-    assigned = ", ".join(f'"{column}" = ?' for column in changes)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f'DROP TRIGGER "{trigger}"')
-        connection.execute(f"UPDATE {LAYER} SET {assigned} WHERE pai_row = {row}", tuple(changes.values()))
 
 
 def run(migration: Migration, name: str = "run-2") -> Reviewed:
