@@ -28,6 +28,7 @@ MOST_SEGMENTS = 16
 """A longer line is cut for searching: a line is near as soon as any of its segments is."""
 
 _NEIGHBOURS = 12
+_BUILDINGS = 5
 _POINTS_AT_ONCE = 100_000
 _OUTER_SHARE = 0.8
 _RADIUS_TO_STANDARD_ERROR = 1.0 / np.sqrt(-np.log(1.0 - _OUTER_SHARE))
@@ -143,12 +144,16 @@ class CommonCorners:
         common, and in the last row, which stands for no area.
     object_spread_m
         ``(areas + 1,)`` root mean square distance of those corners' shifts from that median.
+    object_tree, known
+        Search tree of the centres of the areas that have such a shift, and the row of each, ``(k,)``.
     """
 
     tree: cKDTree
     shift: Points
     object_shift: Points
     object_spread_m: NDArray[np.float64]
+    object_tree: cKDTree
+    known: NDArray[np.int_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +183,9 @@ class BaseMaps:
     def observed_shift(self, points: Points) -> ObservedShift:
         """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
 
-        A point on a corner moves with that corner and a point in a building with its building; any other with the
-        median of the twelve nearest corners.
+        A point on a corner moves with that corner and a point in a building with its building, or, where that one is
+        not on the new map, with the median of the nearest that are: houses may have moved where the fences about them
+        did not. Any other moves with the median of the twelve nearest corners.
         """
         if self.corners is None or not len(points):
             count = len(points)
@@ -190,7 +196,9 @@ class BaseMaps:
             for first in range(0, len(points), _POINTS_AT_ONCE)
         ]
         observed = ObservedShift(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        _take_from_building(observed, self.corners, self.before.area_at(points))
+        building = self.before.area_at(points)
+        _take_from_building(observed, self.corners, building)
+        _take_from_near_buildings(observed, self.corners, points, building)
         return observed
 
 
@@ -201,13 +209,18 @@ def _median_of_nearest(
     neighbours = min(_NEIGHBOURS, corners.tree.n)
     distance, corner = (found.reshape(len(points), neighbours) for found in corners.tree.query(points, k=neighbours))
     shift = corners.shift[corner]
-    middle = np.median(shift, axis=1)
-    away = np.sort(np.linalg.norm(shift - middle[:, None], axis=2), axis=1)
-    spread = _RADIUS_TO_STANDARD_ERROR * away[:, int(np.ceil(_OUTER_SHARE * neighbours)) - 1]
+    middle, spread = _middle_and_spread(shift)
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
     return middle, spread, reach, on_it | _is_within(points, np.asarray(corners.tree.data)[corner])
+
+
+def _middle_and_spread(shift: NDArray[np.float64]) -> tuple[Points, NDArray[np.float64]]:
+    """Median ``(n, 2)`` of some shifts ``(n, k, 2)``, and their radial standard deviation ``(n,)`` about it."""
+    middle = np.median(shift, axis=1)
+    away = np.sort(np.linalg.norm(shift - middle[:, None], axis=2), axis=1)
+    return middle, _RADIUS_TO_STANDARD_ERROR * away[:, int(np.ceil(_OUTER_SHARE * shift.shape[1])) - 1]
 
 
 def _is_within(points: Points, corners: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -224,6 +237,19 @@ def _take_from_building(observed: ObservedShift, corners: CommonCorners, buildin
     known = np.isfinite(spread_m) & (observed.distance_m > 0)
     observed.shift[known], observed.spread_m[known], observed.distance_m[known] = shift[known], spread_m[known], 0.0
     observed.is_within[known] = True
+
+
+def _take_from_near_buildings(
+    observed: ObservedShift, corners: CommonCorners, points: Points, building: NDArray[np.int_]
+) -> None:
+    """The same with the buildings near by, where a point lies in one that the new map does not show."""
+    lost = np.flatnonzero((building >= 0) & (observed.distance_m > 0))
+    if len(corners.known) < _BUILDINGS or not len(lost):
+        return
+    distance, near = corners.object_tree.query(points[lost], k=_BUILDINGS)
+    middle, spread_m = _middle_and_spread(corners.object_shift[corners.known[near]])
+    observed.shift[lost], observed.spread_m[lost], observed.distance_m[lost] = middle, spread_m, distance[:, -1]
+    observed.is_within[lost] = _is_within(points[lost], np.asarray(corners.object_tree.data)[near])
 
 
 def _outlines(geometries: Geometries) -> Geometries:
@@ -261,7 +287,11 @@ def _common_corners(before: Edition, matches: Matches) -> CommonCorners | None:
     area = area[is_area]
     of_area = _median_by(area, shift[is_area], len(before.area_ids))
     spread_m = _spread_by(area, shift[is_area], of_area)
-    return CommonCorners(cKDTree(matches.corner_before[near]), shift[near], of_area, spread_m)
+    known = np.flatnonzero(np.isfinite(spread_m))
+    centres = shapely.get_coordinates(shapely.centroid(before.areas.geometries[known]))
+    return CommonCorners(
+        cKDTree(matches.corner_before[near]), shift[near], of_area, spread_m, cKDTree(centres.reshape(-1, 2)), known
+    )
 
 
 def _spread_by(group: NDArray[np.int_], values: Points, middle: Points) -> NDArray[np.float64]:
