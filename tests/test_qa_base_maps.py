@@ -48,6 +48,22 @@ def test_a_building_that_was_extended_leaves_the_answer_to_its_neighbours():
     assert observed.distance_m[0] > 0
 
 
+def test_a_place_in_a_building_that_is_gone_goes_with_the_houses_not_with_the_fences():
+    """Every house moved in a way of its own, all fences as one: what stood in a house that is gone is as unsure."""
+    areas, buildings = (kind[is_west(kind)] for kind in plots())
+    ways = np.random.default_rng(3).normal(0.0, 0.5, (len(buildings), 2))
+    houses = [shapely.affinity.translate(house, *(SHIFT + way)) for house, way in zip(buildings, ways, strict=True)]
+    fences = shapely.boundary(areas)
+    old = np.concatenate([buildings, fences])
+    new = np.delete(np.concatenate([np.array(houses, dtype=object), shapely.transform(fences, LittleField())]), 7)
+    ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
+    maps = BaseMaps.of(Edition.of(old, ids), Edition.of(new, np.delete(ids, 7)))
+    observed = maps.observed_shift(centre(old[7]))
+    near = np.argsort(np.linalg.norm(centre(buildings) - centre(old[7]), axis=1))[1:6]
+    np.testing.assert_allclose(observed.shift[0], SHIFT + np.median(ways[near], axis=0), atol=1e-6)
+    assert observed.standard_error_m[0] > 0.3
+
+
 def test_a_building_bent_out_of_shape_leaves_the_answer_to_its_neighbours():
     """As many corners and the same area, but one corner went its own way by 2 m: it was redrawn."""
     old = western_buildings()

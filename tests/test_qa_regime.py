@@ -6,7 +6,17 @@ import shapely
 from two_maps import LittleField, base_maps, is_west, on_new_map, plots
 
 from qa.captures import Evidence
+from qa.coincidence import CELLS
 from qa.limits import limits_in_force
+from qa.origin import (
+    DATED_BEFORE,
+    MISPLACED_CHANCE,
+    NEITHER,
+    Expected,
+    Signs,
+    date_prior,
+    origin_chances,
+)
 from qa.regime import REASONS, classify
 
 LOADED = np.datetime64("2005-06-01")
@@ -254,3 +264,27 @@ def test_an_outline_away_from_the_house_that_all_others_lie_about_is_not_sure(ba
     groups[7] = shapely.transform(groups[7], lambda points: points + np.array([18.0, 14.0]))
     regimes = judged(groups, base, captured_on=np.full(120, BEFORE), date_wrong_ratio=0.001)
     assert regimes.wrong_chance_ratio[7] > 10 * np.median(np.delete(regimes.wrong_chance_ratio, 7))
+
+
+def test_points_that_stand_anywhere_do_not_talk_one_another_into_being_misplaced(base, western):
+    low, high = np.split(shapely.total_bounds(western[1]), 2)
+    places = shapely.points(np.random.default_rng(4).uniform(low, high, (240, 2)))
+    few, many = (judged(places[:n], base, captured_on=np.full(n, BEFORE)) for n in (20, 240))
+    assert np.median(many.wrong_chance_ratio) < 1.2 * np.median(few.wrong_chance_ratio)
+
+
+def test_features_that_lie_as_they_should_vouch_for_those_of_which_it_cannot_be_told():
+    """Two in three lie as nothing misplaced does; the third in a class that is as usual for either."""
+    on_a_line, anywhere = 0, 10
+    shares = np.full((2, CELLS), 1e-6)
+    shares[0, [on_a_line, anywhere]] = 2 / 3, 1 / 3
+    shares[1, [anywhere, -1]] = 1 / 3, 2 / 3
+    right, misplaced = shares / shares.sum(axis=1, keepdims=True)
+    expected = Expected(right, np.stack([misplaced] * 2), misplaced, np.stack([misplaced] * 2))
+    chances = []
+    for count in (3, 300):
+        classes = np.resize([on_a_line, on_a_line, anywhere], count)
+        dated, nothing = np.full(count, DATED_BEFORE), np.zeros(count, dtype=int)
+        signs = Signs(classes, classes, nothing > 0, dated, nothing, date_prior(0.02))
+        chances.append(origin_chances(signs, expected).chances[2, NEITHER])
+    assert chances[1] < 0.5 * MISPLACED_CHANCE < chances[0]
