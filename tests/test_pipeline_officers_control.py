@@ -149,6 +149,15 @@ def test_an_emptied_word_is_taken_back_and_can_be_said_again(migration: Migratio
     assert verdicts(migration)[place(wrong)][0] == "used"
 
 
+def test_the_first_word_counts_again_after_it_was_emptied(migration: Migration) -> None:
+    """The package is written anew after each word, with nothing on the point after the second."""
+    point = a_good_point(migration)
+    for word in ("wrong", None, "wrong"):
+        say(migration, point, word)
+        run(migration)
+    assert [each.decision for each in read_control_decisions(migration.decisions_log)] == ["wrong", "undo", "wrong"]
+
+
 def test_a_drawn_line_becomes_control_of_its_own_file_and_is_checked(migration: Migration) -> None:
     draw(migration, (400_010.0, 160_030.0), (400_011.0, 160_028.0))
     draw(migration, (400_050.0, 160_030.0), (400_056.0, 160_035.0))
@@ -192,6 +201,8 @@ def test_officers_who_disagree_on_a_point_leave_it_to_the_check(migration: Migra
     run(migration)
     say_in_copy(copy, point, "good")
     assert any("officers disagree on the control point" in finding for finding in run(migration).findings)
+    run(migration)
+    assert len(read_control_decisions(migration.decisions_log)) == 2, "who sees the empty row has taken nothing back"
     check_control(migration)
     assert verdicts(migration)[place(point)][0] == "used" and "officer" not in verdicts(migration)[place(point)][1]
 

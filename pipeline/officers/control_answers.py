@@ -16,6 +16,7 @@ from pipeline.officers.control_decisions import (
     ControlDecision,
     control_in_force,
     point_keys,
+    standing_control,
 )
 from pipeline.officers.decisions import UNDO, UNKNOWN_OFFICER
 from pipeline.officers.heads import heads
@@ -107,9 +108,11 @@ class _Reader:
 
     def _word_shown(self, point: str, seen: int) -> str:
         """The word that the file held when this row was last read, or when it was written."""
-        mine = [said for said in self._of(self._logged, point) if self._is_mine(said) and said.seen == seen]
-        shown = mine[-1] if mine else next((said for said in self._logged if said.line == seen and seen), None)
-        return shown.decision if shown and shown.decision in CONTROL_WORDS else ""
+        of_point = self._of(self._logged, point)
+        mine = [said for said in of_point if self._is_mine(said) and said.seen == seen]
+        if mine:
+            return mine[-1].decision if mine[-1].decision in CONTROL_WORDS else ""
+        return standing_control([said for said in of_point if said.line <= seen]).shown(point)
 
     def _word_said(self, row: SavedControl, point: str, word: str, seen: int) -> ControlDecision:
         said = replace(self._decision(row, point, word), seen=seen)

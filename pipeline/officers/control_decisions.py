@@ -76,20 +76,23 @@ class ControlDecision:
 
 @dataclass(frozen=True)
 class StandingControl:
-    """What officers' words on control come to today, by point; ``disagreeing`` counts for neither of the two."""
+    """What officers' words on control come to today, by point; ``disagreeing`` counts for neither of the two.
+
+    ``lines`` is the line of the latest word on a point, or of its taking back.
+    """
 
     words: Mapping[str, ControlDecision]
     added: Sequence[ControlDecision]
     disagreeing: Mapping[str, tuple[ControlDecision, ControlDecision]]
+    lines: Mapping[str, int]
 
     def keys(self, word: str) -> set[str]:
         """The points of which ``word`` holds."""
         return {point for point, said in self.words.items() if said.decision == word}
 
-    def line(self, point: str) -> int:
-        """The line of the latest word on a point; 0 if there is none."""
-        said = self.disagreeing[point][1] if point in self.disagreeing else self.words.get(point)
-        return said.line if said else 0
+    def shown(self, point: str) -> str:
+        """The word that the form shows for a point; empty where none holds."""
+        return self.words[point].decision if point in self.words else ""
 
     @property
     def digest(self) -> str:
@@ -158,4 +161,5 @@ def standing_control(said: Sequence[ControlDecision]) -> StandingControl:
     pairs = {point: pair for point, of_point in words.items() if (pair := disagreement(of_point))}
     added = {each.point: each for each in active if each.decision == ADD}
     holding = {point: of_point[-1] for point, of_point in words.items() if point not in pairs}
-    return StandingControl(holding, list(added.values()), pairs)
+    lines = {each.point: each.line for each in said if each.decision != ADD}
+    return StandingControl(holding, list(added.values()), pairs, lines)

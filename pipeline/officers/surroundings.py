@@ -89,7 +89,7 @@ def control_nearby(ends: NDArray[np.float64], table: pa.Table, offers: Sequence[
         name: [getattr(word, name) or None if word else None for word in words]
         for name in ("decision", "note", "officer", "decided_at")
     }
-    columns["offer"] = [f"{key}@{said.line(key)}" for key in keys]
+    columns["offer"] = [f"{key}@{said.lines.get(key, 0)}" for key in keys]
     return Lines(_as_lines(ends[near]), columns)
 
 
