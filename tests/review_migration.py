@@ -92,10 +92,7 @@ def write_stages(
 
 def save(migration: Migration, row: int, layer: str = LAYER, **changes: Any) -> None:
     """What QGIS does when an officer saves: change columns, or ``geometry``, of one feature in place."""
-    if "geometry" in changes:
-        changes["geom"] = gpkg_blob(changes.pop("geometry"))
-    assigned = ", ".join(f'"{column}" = ?' for column in changes)
-    execute(migration, f'UPDATE "{layer}" SET {assigned} WHERE pai_row = {row}', tuple(changes.values()), layer)
+    save_in(migration.review(layer), row, layer, **changes)
 
 
 def copy_for(migration: Migration, name: str) -> Path:
@@ -105,18 +102,20 @@ def copy_for(migration: Migration, name: str) -> Path:
     return Path(shutil.copyfile(migration.review(LAYER), path))
 
 
-def save_in(path: Path, row: int, **changes: Any) -> None:
-    """What an officer saves in a copy, as ``save``."""
+def save_in(path: Path, row: int, layer: str = LAYER, **changes: Any) -> None:
+    """The same in a copy."""
     if "geometry" in changes:
         changes["geom"] = gpkg_blob(changes.pop("geometry"))
     assigned = ", ".join(f'"{column}" = ?' for column in changes)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        _drop_triggers(connection)
-        connection.execute(f"UPDATE {LAYER} SET {assigned} WHERE pai_row = {row}", tuple(changes.values()))
+    execute_in(path, f'UPDATE "{layer}" SET {assigned} WHERE pai_row = {row}', tuple(changes.values()))
 
 
 def execute(migration: Migration, statement: str, values: tuple[Any, ...] = (), layer: str = LAYER) -> list[Any]:
-    with closing(sqlite3.connect(migration.review(layer))) as connection, connection:
+    return execute_in(migration.review(layer), statement, values)
+
+
+def execute_in(path: Path, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection, connection:
         _drop_triggers(connection)
         return connection.execute(statement, values).fetchall()
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from review_migration import LAYER, execute, gpkg_blob, make_migration, square, write_stages
+from review_migration import LAYER, copy_for, execute, execute_in, gpkg_blob, make_migration, square, write_stages
 
 from pipeline.control import check_control
 from pipeline.control_input.verdicts import CONTROL_REASONS
@@ -76,21 +76,12 @@ def shown(migration: Migration) -> list[dict[str, Any]]:
 
 
 def say(migration: Migration, point: str, word: str | None, officer: str = "Ann") -> None:
-    execute(
-        migration,
-        "UPDATE control_nearby SET decision = ?, officer = ? WHERE offer LIKE ?",
-        (word, officer, f"{point}@%"),
-    )
+    say_in(migration.review(LAYER), point, word, officer)
 
 
-def say_in_copy(copy: Path, point: str, word: str | None) -> None:
-    """What Bob says in his own copy of the package."""
-    with closing(sqlite3.connect(copy)) as connection, connection:
-        for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f'DROP TRIGGER "{trigger}"')
-        connection.execute(
-            "UPDATE control_nearby SET decision = ?, officer = 'Bob' WHERE offer LIKE ?", (word, f"{point}@%")
-        )
+def say_in(path: Path, point: str, word: str | None, officer: str) -> None:
+    statement = "UPDATE control_nearby SET decision = ?, officer = ? WHERE offer LIKE ?"
+    execute_in(path, statement, (word, officer, f"{point}@%"))
 
 
 def draw(migration: Migration, *places: tuple[float, float]) -> None:
@@ -195,11 +186,10 @@ def test_an_unknown_word_is_answered_with_a_sentence(migration: Migration) -> No
 
 def test_officers_who_disagree_on_a_point_leave_it_to_the_check(migration: Migration) -> None:
     point = a_good_point(migration)
-    copy = migration.review_dir / "trees_bob.gpkg"
-    copy.write_bytes(migration.review(LAYER).read_bytes())
+    copy = copy_for(migration, "trees_bob.gpkg")
     say(migration, point, "wrong")
     run(migration)
-    say_in_copy(copy, point, "good")
+    say_in(copy, point, "good", "Bob")
     assert any("officers disagree on the control point" in finding for finding in run(migration).findings)
     run(migration)
     assert len(read_control_decisions(migration.decisions_log)) == 2, "who sees the empty row has taken nothing back"
@@ -211,11 +201,10 @@ def test_who_empties_a_word_does_not_take_back_what_was_said_since_elsewhere(mig
     point = a_good_point(migration)
     say(migration, point, "wrong")
     run(migration)
-    copy = migration.review_dir / "trees_bob.gpkg"
-    copy.write_bytes(migration.review(LAYER).read_bytes())
+    copy = copy_for(migration, "trees_bob.gpkg")
     say(migration, point, "good", officer="Cid")
     run(migration)
-    say_in_copy(copy, point, None)
+    say_in(copy, point, None, "Bob")
     run(migration)
     check_control(migration)
     assert verdicts(migration)[place(point)] == ("used", "officer_trusted")

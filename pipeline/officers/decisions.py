@@ -232,17 +232,16 @@ def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequen
     here = hashes(sorted({decision.pai_row for decision in decisions if 0 <= decision.pai_row < count}))
     has_strayed = any(here.get(decision.pai_row) != decision.source_hash for decision in decided)
     moved_to = _unique_rows(hashes(range(count))) if has_strayed else {}
-    lines = {}
-    for decision in decisions:
+
+    def row_of(decision: Decision) -> int | None:
         stayed = here.get(decision.pai_row) == decision.source_hash
-        row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
-        if row is not None and not decision.refused:
-            lines[row] = decision.line
+        return decision.pai_row if stayed else moved_to.get(decision.source_hash)
+
+    lines = {row: each.line for each in decisions if not each.refused and (row := row_of(each)) is not None}
     said: dict[int, list[Decision]] = defaultdict(list)
     changed, homeless = {}, []
     for decision in decided:
-        stayed = here.get(decision.pai_row) == decision.source_hash
-        row = decision.pai_row if stayed else moved_to.get(decision.source_hash)
+        row = row_of(decision)
         if row is not None:
             said[row].append(decision)
         elif decision.pai_row < count:
