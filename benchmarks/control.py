@@ -300,11 +300,14 @@ def run(name: str) -> None:
         report = _Report.of(net, folder / "report.csv")
         fit_files(net.files, folder / "shift.field")
         seconds = time.perf_counter() - start
-        pieces = read_field(folder / "shift.field").breaks.count
+        field = read_field(folder / "shift.field")
         print(f"\n{name}: {len(report.kind)} control points, {report.is_bad.sum()} bad;", end=" ")
-        print(f"{pieces} pieces, {seconds:.0f} s")
+        print(f"{field.breaks.count} pieces, {seconds:.0f} s")
         report.found_table()
         error_table(net, report, *moved(folder / "shift.field", net.check.before, folder))
+        print(f"{'':28}" + "".join(f"{part:>12}" for part in field.within_95_share))
+        shares = "".join(f"{100 * share:12.1f}" for share in field.within_95_share.values())
+        print(f"{'held-out in 95 % radius [%]':28}{shares}")
 
 
 def large_borough() -> None:

@@ -111,7 +111,7 @@ def _story(migration: Migration, layer: str, rows: LayerRows, row: int) -> Story
         *_shift(migration, layer, row),
         *_control(migration, rows.before(row)),
         *_verdict(migration, layer, row),
-        *_decisions(migration, layer, rows, row, source_hash),
+        *_decisions(migration, layer, rows, row),
         *_outcome(migration, layer, row),
         *_signatures(migration, layer),
         *_exports(migration, layer),
@@ -195,19 +195,13 @@ def _verdict(migration: Migration, layer: str, row: int) -> Iterator[Event]:
         yield Event("verdict", f"{values['verdict']}: {_sentences(codes)}", _plain(values) | {"reasons": codes})
 
 
-def _decisions(migration: Migration, layer: str, rows: LayerRows, row: int, source_hash: str) -> Iterator[Event]:
+def _decisions(migration: Migration, layer: str, rows: LayerRows, row: int) -> Iterator[Event]:
     decisions = read_decisions(migration.decisions_log, layer)
     counting = {each.line for each in in_force(decisions)}
+    today = rows.today({each.feature: each.reference for each in decisions})
     for each in decisions:
-        same_source = each.source_hash == source_hash
-        if (same_source and (each.pai_row == row or rows.is_unique(source_hash))) or (
-            each.pai_row == row and not same_source and not _lies_elsewhere(each, rows)
-        ):
-            yield _decision(each, each.line in counting, same_source)
-
-
-def _lies_elsewhere(decision: Decision, rows: LayerRows) -> bool:
-    return decision.source_hash in set(rows.source_hashes(range(len(rows))).values())
+        if today.any_row_of(each.feature) == row:
+            yield _decision(each, each.line in counting, each.feature in today.same)
 
 
 def _decision(each: Decision, counts: bool, same_source: bool) -> Event:

@@ -109,7 +109,7 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     collected = collect_decisions(migration, layer_name, rows, run_id, now)
     about_control = take_in_control(migration, [layer_name], run_id, now)
     decisions = read_decisions(migration.decisions_log, layer_name)
-    stand = standing(decisions, len(rows), rows.source_hashes)
+    stand = standing(decisions, rows)
     outcomes = merge(rows, stand)
     write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
     is_offered, trouble = _offer_all(migration, layer_name, rows, outcomes, stand, collected)
@@ -269,7 +269,7 @@ def _offer_all(
     said = standing_control(read_control_decisions(migration.decisions_log))
     is_offered, findings = True, list[str]()
     for file in collected.offered:
-        offers = offer_features(rows, outcomes, stand, file.saved, file.answers)
+        offers = offer_features(rows, outcomes, stand, file.answers)
         around = read_surroundings(migration, offers, rows, stand, said, file.saved)
         write = _offer if file.path == migration.review(layer) else _offer_narrow
         written, trouble = write(layer, file, offers, around)

@@ -10,11 +10,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from review_migration import LAYER, execute, make_migration, offered, outcomes, save, square, write_stages
 
 from pipeline.officers.decisions import Decision, append_new, read_decisions, standing
+from pipeline.officers.layer_rows import LayerRows
 from pipeline.review import review_layer
 from pipeline.storage import Migration
 
@@ -62,21 +64,38 @@ def test_the_log_of_another_layer_is_not_read(tmp_path: Path) -> None:
     assert read_decisions(log, LAYER) == [KEEP]
 
 
+def rows_named(names: str) -> LayerRows:
+    """A layer of one feature per letter, those of the same letter alike in everything."""
+    staged = pa.table({"name": list(names), "pai_geometry": pa.nulls(len(names), pa.binary())})
+    return LayerRows(staged, pa.table({}), pa.table({}), None)
+
+
+def keep_in(rows: LayerRows, like: int) -> Decision:
+    return replace(KEEP, source_hash=rows.source_hashes([like])[like])
+
+
 def test_identical_features_keep_their_decisions_apart() -> None:
-    hashes = dict.fromkeys(range(5), "aaaa")
-    stand = standing([KEEP], 5, lambda rows: {row: hashes[row] for row in rows})
-    assert stand.holding == {3: KEEP}
+    rows = rows_named("aaaaa")
+    keep = keep_in(rows, like=3)
+    assert standing([keep], rows).holding == {3: keep}
+
+
+def test_a_decision_follows_its_feature_to_another_row() -> None:
+    rows = rows_named("bcad")
+    keep = keep_in(rows, like=2)
+    assert standing([keep], rows).holding == {2: keep}
 
 
 def test_a_decision_whose_feature_is_gone_is_named_and_applies_to_no_other() -> None:
-    stand = standing([KEEP], 2, lambda rows: dict.fromkeys(rows, "cccc"))
+    stand = standing([KEEP], rows_named("cc"))
     assert (stand.holding, stand.source_changed, stand.homeless) == ({}, {}, [KEEP])
 
 
 def test_a_decision_that_could_belong_to_two_moved_features_belongs_to_neither() -> None:
-    hashes = {0: "aaaa", 1: "aaaa", 2: "cccc", 3: "dddd"}
-    stand = standing([KEEP], 4, lambda rows: {row: hashes[row] for row in rows})
-    assert stand.holding == {} and stand.source_changed == {3: KEEP}
+    rows = rows_named("aacd")
+    keep = keep_in(rows, like=0)
+    stand = standing([keep], rows)
+    assert stand.holding == {} and stand.source_changed == {3: keep}
 
 
 KILLED_AT = {

@@ -12,7 +12,7 @@ import shapely.affinity
 from review_migration import LAYER, copy_for, make_migration, moved, outcomes, places, save_in, square, write_stages
 
 from pipeline.fingerprint import geometry_hash, read_geometry
-from pipeline.officers.answers import row_of
+from pipeline.officers.answers import feature_of
 from pipeline.officers.decisions import read_decisions
 from pipeline.officers.saved_review import SavedRow, read_review
 from pipeline.review import review_layer
@@ -61,7 +61,7 @@ class Officers:
 
     def rows(self, file: str) -> dict[int, SavedRow]:
         saved = read_review(self.migration.review_dir / file, LAYER)
-        return {row: each for each in saved.rows if (row := row_of(each.token)) is not None}
+        return {feature[0]: each for each in saved.rows if (feature := feature_of(each.token))}
 
     def answers(self, file: str) -> dict[int, Answer]:
         return {row: self.answer_in(row, saved) for row, saved in self.rows(file).items()}

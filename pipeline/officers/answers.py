@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 import numpy as np
 import shapely
@@ -22,37 +21,29 @@ from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
 from pipeline.geometry.wkb_kind import family
 from pipeline.officers.decisions import ALSO_SAID, UNDO, UNKNOWN_OFFICER, WHY, WORDS, Decision, in_force, is_known
 from pipeline.officers.heads import heads
+from pipeline.officers.layer_rows import Feature, LayerRows, Today
 from pipeline.officers.saved_review import SavedReview, SavedRow
 
 _TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)(?::(?P<line>\d+))?")
 _STAYS = ("keep", "cannot_place")
 
+RowsByFeature = dict[Feature, list[SavedRow]]
+
 FAR_M = 1000.0
 """Nobody moves a feature so far by accident of mapping: without a note it is a slip of the hand or of the axes."""
 
 
-class Features(Protocol):
-    """What the answers are about: the features as they are today."""
-
-    def reference(self, row: int) -> str:
-        """What officers call the feature; empty if the row is gone."""
-        ...
-
-    def before(self, row: int) -> bytes | None:
-        """Its old place, well-known binary; None if there is none."""
-        ...
-
-    def is_unique(self, source_hash: str) -> bool:
-        """Whether no other feature of the layer is the same in all its columns and its place."""
-        ...
-
-
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a saved file in its order, the refused ones too, and a sentence on whatever was odd."""
+    """The answers of a saved file in its order, the refused ones too, and a sentence on whatever was odd.
+
+    Rows are those that the features have today: a file may be older than the latest delivery.
+    """
 
     decisions: list[Decision]
     findings: list[str]
+    fids: dict[int, int]
+    """By row, the number of the feature in the file."""
     answered: dict[int, SavedRow]
     """By row, what was saved where the answer counts."""
     drafts: dict[int, SavedRow]
@@ -62,7 +53,7 @@ class Answers:
 
 
 def read_answers(
-    saved: SavedReview, layer: str, features: Features, logged: Sequence[Decision], run_id: str, now: datetime
+    saved: SavedReview, layer: str, rows: LayerRows, logged: Sequence[Decision], run_id: str, now: datetime
 ) -> Answers:
     """What officers decided in a saved review file.
 
@@ -70,69 +61,80 @@ def read_answers(
     ----------
     saved
         The file.
-    layer, features
-        The layer it is about.
+    layer, rows
+        The layer it is about, as it is today.
     logged
         The decisions of the layer so far, oldest first.
     run_id, now
         Go into the answers.
     """
-    by_row, findings = _rows_by_feature(saved, layer, features)
-    strays = [row for row in saved.rows if row_of(row.token) is None]
+    by_feature, findings = _rows_by_feature(saved, layer)
+    called = {decision.feature: decision.reference for decision in logged}
+    today = rows.today(called | {feature: copies[0].reference for feature, copies in by_feature.items()})
+    findings += [*_changed_names(by_feature, today, layer, rows), *_copied(by_feature, layer)]
+    if saved.is_main:  # a copy may have been cut down to one officer's share
+        findings += _deleted(saved, by_feature, layer)
+    strays = [row for row in saved.rows if feature_of(row.token) is None]
     drawn = dict(zip(saved.rows, geometry_hashes(row.geometry for row in saved.rows), strict=True))
-    answers = Answers([], findings, {}, {}, strays)
-    past = _Past(logged, saved.name, features)
-    for row, copies in by_row.items():
-        read = [_answer(copy, row, features, drawn[copy], past) for copy in copies]
+    answers = Answers([], findings, {}, {}, {}, strays)
+    past = _Past(logged, saved.name, today)
+    for feature, copies in by_feature.items():
+        row = today.row_of(feature)
+        before = None if row is None else rows.before(row)
+        read = [_answer(copy, before, drawn[copy], past) for copy in copies]
         settled = _settle_copies([answer for answer in read if answer is not None], len(copies))
         stamped = [_stamp(answer, layer, saved, run_id, now) for answer in settled]
         answers.decisions.extend(past.compared(answer, findings) for answer in stamped)
-        _sort_out(answers, row, copies)
+        _sort_out(answers, feature, today, copies)
     return answers
 
 
 class _Past:
     """What is logged on the features of a layer, seen from one review file."""
 
-    def __init__(self, logged: Sequence[Decision], name: str, features: Features) -> None:
-        self._features, self._name = features, name
-        self._logged: dict[str, list[Decision]] = defaultdict(list)
-        self._in_force: dict[str, list[Decision]] = defaultdict(list)
+    def __init__(self, logged: Sequence[Decision], name: str, today: Today) -> None:
+        self._name, self._today = name, today
+        self._logged: dict[int | Feature, list[Decision]] = defaultdict(list)
+        self._in_force: dict[int | Feature, list[Decision]] = defaultdict(list)
         for decision in logged:
-            self._logged[decision.source_hash].append(decision)
+            self._logged[self._key(decision.feature)].append(decision)
         for decision in in_force(logged):
-            self._in_force[decision.source_hash].append(decision)
+            self._in_force[self._key(decision.feature)].append(decision)
 
-    def fix(self, row: int, source_hash: str) -> str | None:
+    def _key(self, feature: Feature) -> int | Feature:
+        return self._today.same.get(feature, feature)
+
+    def fix(self, feature: Feature) -> str | None:
         """Where the latest fix of a feature lies."""
-        fixes = [each for each in self._of(self._logged, row, source_hash) if each.decision == "fixed"]
+        fixes = [each for each in self._logged[self._key(feature)] if each.decision == "fixed"]
         return geometry_hash(fixes[-1].wkb) if fixes else None
 
-    def taken_back(self, row: int, source_hash: str, proposal_hash: str, seen: int) -> tuple[int, ...]:
+    def taken_back(self, feature: Feature, proposal_hash: str, seen: int) -> tuple[int, ...]:
         """The lines that an emptied row takes back; none if this file had said nothing of what it shows.
 
         What another file has said since is not among them: who emptied the row has not seen it.
         """
         mine = [
             each
-            for each in self._of(self._logged, row, source_hash)
+            for each in self._logged[self._key(feature)]
             if (each.copy, each.proposal_hash, each.seen) == (self._name, proposal_hash, seen)
         ]
         if not mine or mine[-1].refused:
             return ()
         if mine[-1].decision == UNDO:
             return mine[-1].undoes  # said before: the same answer again
-        standing = [each for each in self._of(self._in_force, row, source_hash) if each.line]
+        standing = [each for each in self._in_force[self._key(feature)] if each.line]
         return tuple(each.line for each in standing if each.line <= seen or each.copy == self._name)
 
     def compared(self, answer: Decision, findings: list[str]) -> Decision:
         """The answer, marked if another officer has said otherwise since the file was offered."""
         if answer.refused or answer.decision == UNDO:
             return answer
-        others = heads(self._of(self._in_force, answer.pai_row, answer.source_hash))
+        key = self._key(answer.feature)
+        others = heads(self._in_force[key])
         unseen = [each for each in others if each.line > answer.seen and each.copy != answer.copy]
         against = [each for each in unseen if each.meaning != answer.meaning]
-        if not against or is_known(answer, self._of(self._logged, answer.pai_row, answer.source_hash)):
+        if not against or is_known(answer, self._logged[key]):
             return answer
         findings.append(
             f"Layer {answer.layer}, feature {_called(answer.pai_row, answer.reference)}: officers disagree. "
@@ -140,77 +142,75 @@ class _Past:
         )
         return replace(answer, conflicts_with=against[-1].line)
 
-    def _of(self, held: dict[str, list[Decision]], row: int, source_hash: str) -> list[Decision]:
-        same = held.get(source_hash, [])
-        if all(each.pai_row == row for each in same) or self._features.is_unique(source_hash):
-            return same
-        return [each for each in same if each.pai_row == row]
 
-
-def _sort_out(answers: Answers, row: int, copies: list[SavedRow]) -> None:
-    latest = answers.decisions[-1] if answers.decisions and answers.decisions[-1].pai_row == row else None
-    if latest is not None and not latest.refused and latest.decision != UNDO:
-        answers.answered[row] = next(copy for copy in copies if _is_source_of(latest, copy))
-        return
+def _sort_out(answers: Answers, feature: Feature, today: Today, copies: list[SavedRow]) -> None:
+    latest = answers.decisions[-1] if answers.decisions and answers.decisions[-1].feature == feature else None
     if latest is not None and latest.refused:
-        where = f"Layer {latest.layer}, feature {_called(row, latest.reference)}"
+        where = f"Layer {latest.layer}, feature {_called(latest.pai_row, latest.reference)}"
         answers.findings.append(f"{where}: {latest.refused}")
-    if copies[0].note or copies[0].officer or copies[0].why:
-        answers.drafts[row] = copies[0]
+    row = today.row_of(feature)
+    if row is None:
+        return
+    answers.fids[row] = copies[0].fid
+    if latest is None or latest.refused or latest.decision == UNDO:
+        if copies[0].note or copies[0].officer or copies[0].why:
+            answers.drafts[row] = copies[0]
+    elif feature in today.same:
+        answers.answered[row] = next(copy for copy in copies if _is_source_of(latest, copy))
 
 
 def _is_source_of(decision: Decision, saved_row: SavedRow) -> bool:
     return decision.note == saved_row.note and decision.wkb == saved_row.geometry
 
 
-def row_of(token: str) -> int | None:
-    """The row of the source a row of the review file is about; None if it was not offered.
+def feature_of(token: str) -> Feature | None:
+    """The feature that a row of the review file is about; None if it was not offered.
 
     Examples
     --------
-    >>> row_of("12:0f:1e")
-    12
+    >>> feature_of("12:0f:1e")
+    (12, '0f')
     """
     found = _TOKEN.fullmatch(token)
-    return int(found["row"]) if found else None
+    return (int(found["row"]), found["source"]) if found else None
 
 
 def _called(row: int, reference: str) -> str:
     return f"{reference} (row {row})" if reference else f"row {row}"
 
 
-def _rows_by_feature(saved: SavedReview, layer: str, features: Features) -> tuple[dict[int, list[SavedRow]], list[str]]:
-    by_row: dict[int, list[SavedRow]] = defaultdict(list)
+def _rows_by_feature(saved: SavedReview, layer: str) -> tuple[RowsByFeature, list[str]]:
+    by_feature: RowsByFeature = defaultdict(list)
     findings = []
     for saved_row in saved.rows:
-        token = _TOKEN.fullmatch(saved_row.token)
-        if token is None:
+        feature = feature_of(saved_row.token)
+        if feature is None:
             findings.append(
                 f"Layer {layer}, fid {saved_row.fid}: this row was not offered for review (its column offer says "
                 f"{saved_row.token!r}), so it decides nothing and stays in the file; new features belong in the source."
             )
             continue
-        row = int(token["row"])
-        by_row[row].append(saved_row)
-        findings += _changed_names(saved_row, row, layer, features)
-    findings += _copied(by_row, layer)
-    # A copy may have been cut down to one officer's share.
-    return by_row, findings + (_deleted(saved, by_row, layer) if saved.is_main else [])
+        by_feature[feature].append(saved_row)
+    return by_feature, findings
 
 
-def _changed_names(saved_row: SavedRow, row: int, layer: str, features: Features) -> Iterable[str]:
-    where = f"Layer {layer}, feature {_called(row, features.reference(row))}"
-    if saved_row.pai_row != row:
-        yield (
-            f"{where}: pai_row was changed to {saved_row.pai_row!r}; the row still says which feature was shown, "
-            "so its answer was read as of that one."
-        )
-    if saved_row.reference != features.reference(row):
-        yield f"{where}: its reference was changed to {saved_row.reference!r}; source columns are not changed here."
+def _changed_names(by_feature: RowsByFeature, today: Today, layer: str, rows: LayerRows) -> Iterable[str]:
+    for feature, copies in by_feature.items():
+        row = today.row_of(feature)
+        reference = copies[0].reference if row is None else rows.reference(row)
+        where = f"Layer {layer}, feature {_called(feature[0], reference)}"
+        for copy in copies:
+            if copy.pai_row not in (feature[0], row):
+                yield (
+                    f"{where}: pai_row was changed to {copy.pai_row!r}; the row still says which feature was shown, "
+                    "so its answer was read as of that one."
+                )
+            if copy.reference != reference:
+                yield f"{where}: its reference was changed to {copy.reference!r}; source columns are not changed here."
 
 
-def _copied(by_row: dict[int, list[SavedRow]], layer: str) -> Iterable[str]:
-    for row, copies in by_row.items():
+def _copied(by_feature: RowsByFeature, layer: str) -> Iterable[str]:
+    for (row, _), copies in by_feature.items():
         if len(copies) > 1:
             yield (
                 f"Layer {layer}, feature {_called(row, copies[0].reference)} is there {len(copies)} times (a copied or "
@@ -218,35 +218,34 @@ def _copied(by_row: dict[int, list[SavedRow]], layer: str) -> Iterable[str]:
             )
 
 
-def _deleted(saved: SavedReview, by_row: dict[int, list[SavedRow]], layer: str) -> list[str]:
-    rows = sorted(int(token.split(":")[0]) for token in saved.offered if _TOKEN.fullmatch(token))
+def _deleted(saved: SavedReview, by_feature: RowsByFeature, layer: str) -> list[str]:
+    offered = {feature for token in saved.offered if (feature := feature_of(token))}
     return [
         f"Layer {layer}, row {row} was deleted from the review file: that decides nothing, so it is offered again. "
         "To leave a feature where it was, choose keep."
-        for row in rows
-        if row not in by_row
+        for row, _ in sorted(offered - by_feature.keys())
     ]
 
 
-def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, past: _Past) -> Decision | None:
+def _answer(saved_row: SavedRow, before: bytes | None, drawn: str, past: _Past) -> Decision | None:
     token = _TOKEN.fullmatch(saved_row.token)
     if token is None:
         return None
     word = re.sub(r"[\s-]+", "_", saved_row.decision.lower())
-    word, seen = ALSO_SAID.get(word, word), int(token["line"] or 0)
+    word, feature, seen = ALSO_SAID.get(word, word), (int(token["row"]), token["source"]), int(token["line"] or 0)
     # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
-    has_left_fix = word in _STAYS and drawn == past.fix(row, token["source"])
+    has_left_fix = word in _STAYS and drawn == past.fix(feature)
     is_edited = drawn not in ("", token["proposal"], saved_row.drawn) and not has_left_fix
     is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
     undoes: tuple[int, ...] = ()
     if not (word or is_edited or is_lost):
-        undoes = past.taken_back(row, token["source"], token["proposal"], seen)
+        undoes = past.taken_back(feature, token["proposal"], seen)
         if not undoes:
             return None
-    refused = _why_refused(word, saved_row, is_edited, is_lost, features.before(row))
+    refused = _why_refused(word, saved_row, is_edited, is_lost, before)
     return Decision(
         layer="",
-        pai_row=row,
+        pai_row=feature[0],
         reference=saved_row.reference,
         decision="fixed" if is_edited and not refused else word or (UNDO if undoes else ""),
         officer=saved_row.officer,
@@ -254,7 +253,7 @@ def _answer(saved_row: SavedRow, row: int, features: Features, drawn: str, past:
         saved_at="",
         taken_at="",
         run="",
-        source_hash=token["source"],
+        source_hash=feature[1],
         proposal_hash=token["proposal"],
         geometry=saved_row.geometry.hex() if saved_row.geometry else None,
         refused=refused,

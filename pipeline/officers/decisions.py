@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from pipeline.fingerprint import geometry_hash
 from pipeline.logbook import append_lines, read_lines
 from pipeline.officers.heads import disagreement
+from pipeline.officers.layer_rows import Feature, LayerRows
 
 WORDS = {
     "accept": "Accept: the proposal is right",
@@ -82,6 +83,11 @@ class Decision:
     line: int = field(default=0, compare=False)
 
     @property
+    def feature(self) -> Feature:
+        """What it is about."""
+        return self.pai_row, self.source_hash
+
+    @property
     def wkb(self) -> bytes | None:
         """The geometry the officer saved."""
         return bytes.fromhex(self.geometry) if self.geometry else None
@@ -143,14 +149,16 @@ def append_new(log: Path, answers: Iterable[Decision]) -> list[Decision]:
 
 def not_yet_logged(log: Path, answers: Iterable[Decision]) -> list[Decision]:
     """The answers that are news, as ``is_known`` has it; of a row that was copied within its file each one counts."""
-    by_row: dict[tuple[str, int, str], list[Decision]] = defaultdict(list)
+    by_feature: dict[tuple[str, Feature, str], list[Decision]] = defaultdict(list)
     for answer in answers:
-        by_row[answer.layer, answer.pai_row, answer.copy].append(answer)
-    logged: dict[tuple[str, int], list[Decision]] = defaultdict(list)
-    for layer in sorted({layer for layer, *_ in by_row}):
+        by_feature[answer.layer, answer.feature, answer.copy].append(answer)
+    logged: dict[tuple[str, Feature], list[Decision]] = defaultdict(list)
+    for layer in sorted({layer for layer, *_ in by_feature}):
         for decision in read_decisions(log, layer):
-            logged[layer, decision.pai_row].append(decision)
-    return [answer for (layer, row, _), saved in by_row.items() for answer in _news(logged[layer, row], saved)]
+            logged[layer, decision.feature].append(decision)
+    return [
+        answer for (layer, feature, _), saved in by_feature.items() for answer in _news(logged[layer, feature], saved)
+    ]
 
 
 def is_known(answer: Decision, logged: Sequence[Decision]) -> bool:
@@ -213,54 +221,31 @@ def in_force(decisions: Sequence[Decision]) -> list[Decision]:
     return kept[::-1]
 
 
-def standing(decisions: Sequence[Decision], count: int, hashes: Callable[[Sequence[int]], dict[int, str]]) -> Standing:
-    """Which decision holds for which row.
-
-    A decision follows its feature to another row when the delivery's order changed, if the feature is still there
-    and is unique.
+def standing(decisions: Sequence[Decision], rows: LayerRows) -> Standing:
+    """Which decision holds for which row; it follows its feature when the delivery's order changed.
 
     Parameters
     ----------
     decisions
         Of the layer, oldest first.
-    count
-        Rows of the layer.
-    hashes
-        Gives the hash of the source feature at each row asked for; asked for all rows only if some have changed.
+    rows
+        The layer.
     """
-    decided = in_force(decisions)
-    here = hashes(sorted({decision.pai_row for decision in decisions if 0 <= decision.pai_row < count}))
-    has_strayed = any(here.get(decision.pai_row) != decision.source_hash for decision in decided)
-    moved_to = _unique_rows(hashes(range(count))) if has_strayed else {}
-
-    def row_of(decision: Decision) -> int | None:
-        stayed = here.get(decision.pai_row) == decision.source_hash
-        return decision.pai_row if stayed else moved_to.get(decision.source_hash)
-
-    lines = {row: each.line for each in decisions if not each.refused and (row := row_of(each)) is not None}
+    today = rows.today({decision.feature: decision.reference for decision in decisions})
+    here = [(today.same[decision.feature], decision) for decision in decisions if decision.feature in today.same]
+    lines = {row: decision.line for row, decision in here if not decision.refused}
     said: dict[int, list[Decision]] = defaultdict(list)
     changed, homeless = {}, []
-    for decision in decided:
-        row = row_of(decision)
-        if row is not None:
-            said[row].append(decision)
-        elif decision.pai_row < count:
-            changed[decision.pai_row] = decision
-        else:
+    for decision in in_force(decisions):
+        row = today.any_row_of(decision.feature)
+        if row is None:
             homeless.append(decision)
+        elif decision.feature in today.same:
+            said[row].append(decision)
+        else:
+            changed[row] = decision
     pairs = {row: pair for row, words in said.items() if (pair := disagreement(words))}
     holding = {row: words[-1] for row, words in said.items() if row not in pairs}
     changed = {row: decision for row, decision in changed.items() if row not in said}
-    return Standing(holding, changed, homeless, _still_refused(decisions, here), pairs, lines)
-
-
-def _unique_rows(hashes: dict[int, str]) -> dict[str, int]:
-    seen = Counter(hashes.values())
-    return {digest: row for row, digest in hashes.items() if seen[digest] == 1}
-
-
-def _still_refused(decisions: Sequence[Decision], here: dict[int, str]) -> dict[int, Decision]:
-    latest = {decision.pai_row: decision for decision in decisions}
-    return {
-        row: decision for row, decision in latest.items() if decision.refused and here.get(row) == decision.source_hash
-    }
+    refused = {row: decision for row, decision in dict(here).items() if decision.refused}
+    return Standing(holding, changed, homeless, refused, pairs, lines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +18,33 @@ from pipeline.fingerprint import feature_hash, geometry_hashes
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
+Feature = tuple[int, str]
+"""A source feature as it was shown or decided on: its row at the time, and its hash."""
+
 _SHIFTED_COLUMNS = ["pai_row", "pai_geometry", "moved", "shift_m", "uncertainty_m"]
 _QUALITY_COLUMNS = ["pai_row", "verdict", "reasons", "doubt", "risk"]
+
+
+@dataclass(frozen=True)
+class Today:
+    """The rows of today of features that were shown or decided on once.
+
+    ``same`` has those that are the same in all their columns and their place; ``changed`` those that are known by
+    their reference; ``unclear`` of all others the row that they had, be it another feature's now. Who is in none is
+    gone.
+    """
+
+    same: dict[Feature, int]
+    changed: dict[Feature, int]
+    unclear: dict[Feature, int]
+
+    def row_of(self, feature: Feature) -> int | None:
+        """The row of a feature that is known to be there, changed or not."""
+        return self.same.get(feature, self.changed.get(feature))
+
+    def any_row_of(self, feature: Feature) -> int | None:
+        """The same, and if nobody knows, the row that it had."""
+        return self.same.get(feature, self.changed.get(feature, self.unclear.get(feature)))
 
 
 @dataclass(frozen=True)
@@ -60,13 +85,42 @@ class LayerRows:
         geometries = chosen["pai_geometry"].to_pylist()
         return {row: feature_hash(value, wkb) for row, value, wkb in zip(rows, values, geometries, strict=True)}
 
-    def is_unique(self, source_hash: str) -> bool:
-        """Whether no other feature of the layer is the same in all its columns and its place."""
-        return self._times_there[source_hash] <= 1
+    def today(self, features: Mapping[Feature, str]) -> Today:
+        """Where features lie today that were shown or decided on once: where they were, or, if there is no other like
+        it, wherever the delivery's order has put it.
+
+        Parameters
+        ----------
+        features
+            Each with its reference at the time.
+        """
+        here = self.source_hashes(sorted({row for row, _ in features if 0 <= row < len(self)}))
+        same = {feature: feature[0] for feature in features if here.get(feature[0]) == feature[1]}
+        strayed = [feature for feature in features if feature not in same]
+        same |= {feature: self._only_row[feature[1]] for feature in strayed if feature[1] in self._only_row}
+        changed, unclear = dict[Feature, int](), dict[Feature, int]()
+        for feature in (feature for feature in strayed if feature not in same):
+            called = self._row_called(features[feature], feature[0])
+            if called is not None:
+                changed[feature] = called
+            elif feature[0] < len(self):
+                unclear[feature] = feature[0]
+        return Today(same, changed, unclear)
+
+    def _row_called(self, reference: str, row: int) -> int | None:
+        """``row`` if that is what it is called, else the only one called so."""
+        if reference and self.reference(row) == reference:
+            return row
+        return self._only_row_called.get(reference)
 
     @cached_property
-    def _times_there(self) -> Counter[str]:
-        return Counter(self.source_hashes(range(len(self))).values())
+    def _only_row(self) -> dict[str, int]:
+        # Asks every row of the source, and so is asked only where some feature is not at its old one.
+        return _only_rows(self.source_hashes(range(len(self))).values())
+
+    @cached_property
+    def _only_row_called(self) -> dict[str, int]:
+        return _only_rows(self.reference(row) for row in range(len(self)))
 
     def proposal_hashes(self, rows: Sequence[int]) -> dict[int, str]:
         """Where the proposal of each of ``rows`` lies, to the millimetre."""
@@ -88,6 +142,14 @@ class LayerRows:
     def numbers(self, table: str, column: str) -> NDArray[np.float64]:
         """A column of ``shifted`` or ``quality`` as numbers ``(n,)``, NaN where there is none."""
         return np.asarray(getattr(self, table)[column].cast(pa.float64()).to_numpy(), dtype=float)
+
+
+def _only_rows(names: Iterable[str]) -> dict[str, int]:
+    """The row of each name that only one row has; of no name there is none."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, name in enumerate(names):
+        rows[name].append(row)
+    return {name: found[0] for name, found in rows.items() if name and len(found) == 1}
 
 
 def read_layer_rows(migration: Migration, layer_name: str) -> LayerRows:

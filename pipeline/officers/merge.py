@@ -41,7 +41,14 @@ REVIEW_REASONS = {
 }
 """What the codes of this stage say, in plain words."""
 
-_LEFT = {"keep": "officer_kept", "cannot_place": "officer_cannot_place"}
+OFFICER_REASON = {
+    "accept": "officer_accepted",
+    "fixed": "officer_fixed",
+    "keep": "officer_kept",
+    "cannot_place": "officer_cannot_place",
+}
+"""The reason code of each of the officers' words, where it stands."""
+
 _STATUS_BY_VERDICT = {"accept": "moved", "leave": "unmoved", "review": "open"}
 
 
@@ -95,14 +102,14 @@ def _judged(verdict: str, has_moved: bool) -> Outcome:
 
 
 def _decided(decision: Decision, is_as_seen: bool, before: bytes | None, has_moved: bool) -> Outcome:
+    said = OFFICER_REASON[decision.decision]
     if decision.decision == "fixed":
-        reasons = ["officer_fixed"] if is_as_seen else ["officer_fixed", "fix_on_older_proposal"]
-        return Outcome("fixed", tuple(reasons), as_single(decision.wkb or b"", before))
-    if decision.decision in _LEFT:
-        left = _LEFT[decision.decision]
-        return Outcome("unmoved", (left,) if is_as_seen else (left, "decision_on_older_proposal"))
+        reasons = (said,) if is_as_seen else (said, "fix_on_older_proposal")
+        return Outcome("fixed", reasons, as_single(decision.wkb or b"", before))
+    if decision.decision != "accept":
+        return Outcome("unmoved", (said,) if is_as_seen else (said, "decision_on_older_proposal"))
     if is_as_seen:
-        accepted = ("officer_accepted", "false_alarm") if decision.why == FALSE_ALARM else ("officer_accepted",)
+        accepted = (said, "false_alarm") if decision.why == FALSE_ALARM else (said,)
         return Outcome("moved" if has_moved else "unmoved", accepted)
     return Outcome("open", ("proposal_changed",))
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.officers.answers import Answers, row_of
+from pipeline.officers.answers import Answers
 from pipeline.officers.decisions import Standing
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.officers.merge import Outcome
 from pipeline.officers.package import NO_ROW, Offer, finite, token
-from pipeline.officers.saved_review import SavedReview, SavedRow
+from pipeline.officers.saved_review import SavedRow
 from pipeline.pages.reasons import sentence
 from qa.doubt import DOUBTS
 
@@ -20,13 +20,13 @@ STRAY = "This was not offered for review, so it decides nothing. Draw it in the 
 
 
 def offer_features(
-    rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, saved: SavedReview | None, answers: Answers | None
+    rows: LayerRows, outcomes: Sequence[Outcome], stand: Standing, answers: Answers | None
 ) -> list[Offer]:
     """The open features in order of risk, then those answered in the present file, then what somebody drew there.
 
     The answered ones stay where the officer has them on the screen, and can be answered differently.
     """
-    numbers = _numbers_in_file(saved)
+    numbers = answers.fids if answers else {}
     answered = answers.answered if answers else {}
     open_rows = _open_by_risk(rows, outcomes)
     sources, proposals = rows.source_hashes(open_rows), rows.proposal_hashes(open_rows)
@@ -42,11 +42,6 @@ def offer_features(
         if row in stand.holding and outcomes[row].status != "open":
             offers.append(_with_answer(_offer(row, rows, outcomes[row], numbers), answered[row]))
     return offers + [_stray(saved_row) for saved_row in (answers.strays if answers else [])]
-
-
-def _numbers_in_file(saved: SavedReview | None) -> dict[int, int]:
-    rows = saved.rows if saved else ()
-    return {row: copy.fid for copy in reversed(rows) if (row := row_of(copy.token)) is not None}
 
 
 def _open_by_risk(rows: LayerRows, outcomes: Sequence[Outcome]) -> list[int]:

@@ -11,7 +11,8 @@ from statistics import median
 
 import pyarrow.parquet as pq
 
-from pipeline.officers.decisions import UNDO, Decision, in_force, read_decisions
+from pipeline.officers.decisions import UNDO, Decision, read_decisions
+from pipeline.officers.merge import OFFICER_REASON
 from pipeline.storage import Migration
 
 PAUSE_MINUTES = 30.0
@@ -52,9 +53,8 @@ def review_progress(migration: Migration, layer: str) -> Progress:
     LogError
         If the log of decisions is damaged.
     """
-    status = _statuses(migration, layer)
+    status, reasons = _outcomes(migration, layer)
     logged = read_decisions(migration.decisions_log, layer)
-    standing = {decision.pai_row: decision.decision for decision in in_force(logged)}
     taken = [each for each in logged if not each.refused and each.decision != UNDO]
     minutes, timed = minutes_per_feature(taken)
     return Progress(
@@ -62,7 +62,7 @@ def review_progress(migration: Migration, layer: str) -> Progress:
         features=sum(status.values()),
         open=status["open"],
         fixed=status["fixed"],
-        decided=dict(Counter(standing.values())),
+        decided={word: reasons[code] for word, code in OFFICER_REASON.items() if reasons[code]},
         by_officer=dict(Counter(decision.officer for decision in taken).most_common()),
         by_day=_by_day(taken),
         hours_left=round(status["open"] * minutes / 60.0, 1),
@@ -85,11 +85,14 @@ def minutes_per_feature(decisions: Sequence[Decision]) -> tuple[float, int]:
     return (median(worked), len(worked)) if len(worked) >= LEAST_TIMED else (ASSUMED_MINUTES, 0)
 
 
-def _statuses(migration: Migration, layer: str) -> Counter[str]:
+def _outcomes(migration: Migration, layer: str) -> tuple[Counter[str], Counter[str]]:
+    """How many features have each status, and each reason."""
     path = migration.corrected(layer)
     if not path.exists():
-        return Counter()
-    return Counter(pq.read_table(path, columns=["pai_status"])["pai_status"].to_pylist())
+        return Counter(), Counter()
+    table = pq.read_table(path, columns=["pai_status", "pai_reasons"])
+    reasons = Counter(code for text in table["pai_reasons"].to_pylist() for code in text.split(";"))
+    return Counter(table["pai_status"].to_pylist()), reasons
 
 
 def _by_day(decisions: Sequence[Decision]) -> dict[str, dict[str, int]]:
