@@ -16,7 +16,7 @@ import numpy as np
 import pyogrio.raw
 import pytest
 import shapely
-from review_migration import LAYER, copy_for, execute, make_migration, outcomes, places, save, save_in, square
+from review_migration import LAYER, copy_for, execute, make_migration, moved, outcomes, places, save, save_in, square
 from review_migration import write_stages as write_stages_of
 
 from pipeline.officers.decisions import read_decisions
@@ -121,6 +121,17 @@ def test_the_same_disagreement_is_found_after_the_source_came_in_another_order(m
     run(migration, "run-3")
     save_in(late, 3, decision="accept", officer="Bob")
     assert run(migration, "run-4").disagreements == 1 and outcomes(migration)[1][0] == "open"
+
+
+def test_a_feature_that_comes_changed_and_in_another_row_is_opened_and_no_other_is(migration: Migration) -> None:
+    save(migration, 3, geometry=square(400_064.0), officer="Ann")
+    run(migration)
+    squares = [square(399_000.0), *SQUARES[:3], moved(SQUARES[3], (0.5, 0.0)), SQUARES[4]]
+    references = ["T9", "T0", "T1", "T2", "T3", "T4"]
+    write_stages_of(migration, squares, ["accept"] * 6, references=references)
+    run(migration, "run-3")
+    assert [row for row, (status, _) in enumerate(outcomes(migration)) if status == "open"] == [4]
+    assert outcomes(migration)[4] == ("open", ["source_changed"])
 
 
 def test_a_row_deleted_from_a_copy_says_nothing(migration: Migration) -> None:
