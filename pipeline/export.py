@@ -25,17 +25,17 @@ from pipeline.delivery.place import (
     manifest_path,
     put_in_place,
     refuse_other_layers_files,
-    withdraw,
+    write_manifest,
 )
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.delivery.read_back import Checked, check_export
-from pipeline.delivery.states import content_digest, keep_state, why_held
+from pipeline.delivery.states import content_digest, keep_state, why_held, why_unfinished
 from pipeline.exchange import export_field
 from pipeline.field_file import read_field
 from pipeline.files import read_json, sha256, whole_file, write_json
 from pipeline.fingerprint import layer_hash
 from pipeline.formats.stream import Written
-from pipeline.ledger import record_export, record_manifest
+from pipeline.ledger import record_export
 from pipeline.logbook import read_head
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.sign_off import sign_off_state
@@ -107,16 +107,14 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
             run_id=run_id,
         )
         keep_state(migration, layer_name, beside, content, content_digest(migration, layer_name, is_final=is_final))
-        held = why_held(migration, layer_name)
+        held, unfinished = why_held(migration, layer_name), why_unfinished(migration, layer_name)
         if held:
             files, withdrawn = _in_place(migration, layer_name), None
         else:
-            withdrawn = withdraw(migration, layer_name, keep={path.name for path in beside.iterdir()})
-            files = put_in_place(migration, layer_name, beside)
+            files, withdrawn = put_in_place(migration, layer_name, beside)
     if not held:
         content["withdrawn"] = all_withdrawn(migration, layer_name)
-        write_json(manifest_path(migration, layer_name), content)
-        record_manifest(migration, layer_name, sha256(manifest_path(migration, layer_name)), run_id)
+        write_manifest(migration, layer_name, content)
     page = write_evidence(migration, layer_name)
     return ExportedLayer(
         layer=layer_name,
@@ -124,7 +122,7 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
         counts=outcome.counts,
         files=files,
         bytes=sum(path.stat().st_size for path in files),
-        notes=tuple(note for one in written for note in one.notes),
+        notes=tuple(filter(None, [*(note for one in written for note in one.notes), unfinished])),
         held="" if outcome.counts.open and not held else held or approval.sentence,
         manifest=manifest_path(migration, layer_name),
         evidence=page,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transforms.errors import ExportError
+from transforms.errors import ExportError, VerifyError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -81,8 +81,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file written by ``write_json``."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file written by ``write_json``.
+
+    Raises
+    ------
+    VerifyError
+        If it is not what was written.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise VerifyError(
+            f"{path} cannot be read: it was changed or damaged. Put it back as it was, or delete it and run again."
+        ) from None
 
 
 def sha256(path: Path) -> str:

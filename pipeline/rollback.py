@@ -16,12 +16,22 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.delivery.layer_files import file_names, write_layer
-from pipeline.delivery.place import all_withdrawn, folder_beside, manifest_path, put_in_place, withdraw
+from pipeline.delivery.place import all_withdrawn, folder_beside, manifest_path, put_in_place, write_manifest
 from pipeline.delivery.provenance import foundations, versions
 from pipeline.delivery.read_back import check_export
-from pipeline.delivery.states import LATEST, ORIGINAL, chosen_state, keep_state, kept_states, unpack_state, why_held
-from pipeline.files import read_json, sha256, write_json
-from pipeline.ledger import record_manifest, record_put_back
+from pipeline.delivery.states import (
+    LATEST,
+    ORIGINAL,
+    chosen_state,
+    keep_state,
+    kept_states,
+    state_called,
+    unpack_state,
+    why_held,
+    why_unfinished,
+)
+from pipeline.files import read_json, sha256
+from pipeline.ledger import record_put_back
 from pipeline.pages.outcome import read_outcome
 from pipeline.storage import Migration
 from transforms.errors import ExportError
@@ -43,8 +53,7 @@ class PutBack:
             "" if self.to == LATEST else f" It stays so until post-pai rollback MIGRATION {self.layer} --to {LATEST}."
         )
         names = ", ".join(path.name for path in self.files)
-        what = {ORIGINAL: "its original", LATEST: "its latest state"}.get(self.to, f"run {self.to}")
-        return f"Layer {self.layer} is back at {what}: {names}.{stays}"
+        return f"Layer {self.layer} is back at {state_called(self.to)}: {names}.{stays}"
 
 
 def list_states(migration: Migration, layer: str) -> str:
@@ -63,8 +72,8 @@ def list_states(migration: Migration, layer: str) -> str:
         rows.append((state.run, state.when[:16].replace("T", " "), state.state, *counts, state.sha256[:12]))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    held = why_held(migration, layer)
-    return "\n".join([*table, *([held] if held else [])]) + "\n"
+    said = [why_held(migration, layer), why_unfinished(migration, layer)]
+    return "\n".join([*table, *filter(None, said)]) + "\n"
 
 
 def put_back(
@@ -98,14 +107,12 @@ def put_back(
             migration, layer, who | {"files": {file["name"]: file["sha256"] for file in manifest["files"]}}, now
         )
         _keep_present(migration, layer)
-        withdrawn = withdraw(migration, layer, keep={path.name for path in beside.iterdir()})
-        files = put_in_place(migration, layer, beside)
+        files, withdrawn = put_in_place(migration, layer, beside)
     manifest |= {
         "withdrawn": all_withdrawn(migration, layer),
         "put_back": who | {"when": now.isoformat(timespec="seconds")},
     }
-    write_json(manifest_path(migration, layer), manifest)
-    record_manifest(migration, layer, sha256(manifest_path(migration, layer)), str(manifest["exported_by_run"]))
+    write_manifest(migration, layer, manifest)
     return PutBack(layer, to, files, withdrawn)
 
 

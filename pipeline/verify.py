@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.delivery.place import manifest_path
+from pipeline.delivery.states import why_unfinished
 from pipeline.files import read_json, sha256
 from pipeline.ledger import KEPT, events
 from pipeline.logbook import examine, head_at
@@ -94,9 +95,8 @@ def _check_log(tally: _Tally, log: Path) -> bool:
 
 
 def _check_control(tally: _Tally, migration: Migration) -> None:
-    if not migration.control_manifest.exists():
-        return
-    for file in read_json(migration.control_manifest)["files"]:
+    manifest = _read(tally, migration.control_manifest) if migration.control_manifest.exists() else None
+    for file in manifest["files"] if manifest else ():
         if file["form"] == "base_maps":
             _check_base_maps(tally, migration, file["sha256"].split())
             continue
@@ -124,10 +124,10 @@ def _check_delivery(tally: _Tally, path: Path, digests: list[str], what: str) ->
 
 def _check_shift(tally: _Tally, migration: Migration) -> None:
     folder = migration.exports_dir / "shift"
-    manifest = folder / "shift.manifest.json"
-    if manifest.exists():
-        for name, digest in read_json(manifest)["files"].items():
-            _check_file(tally, folder / name, digest, "was exported")
+    path = folder / "shift.manifest.json"
+    manifest = _read(tally, path) if path.exists() else None
+    for name, digest in manifest["files"].items() if manifest else ():
+        _check_file(tally, folder / name, digest, "was exported")
 
 
 def _check_layer(tally: _Tally, migration: Migration, layer: str, *, are_logs_sound: bool) -> None:
@@ -146,6 +146,7 @@ def _check_ledger(tally: _Tally, migration: Migration, layer: str, path: Path) -
         _check_file(tally, path, manifests[-1]["sha256"], "was written by the export")
     for kept in events(migration, layer, KEPT):
         _check_file(tally, migration.state_dir(layer) / kept["file"], kept["sha256"], "was kept")
+    tally.note_unless(not (unfinished := why_unfinished(migration, layer)), unfinished)
     state = sign_off_state(migration, layer)
     if state.signed and path.exists():
         tally.note_unless(not state.sentence, state.sentence)
@@ -191,8 +192,8 @@ def _check_file(tally: _Tally, path: Path, digest: str, what: str) -> None:
 def _read(tally: _Tally, path: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = read_json(path)
-    except (ValueError, OSError):
-        tally.require(False, f"{_named(path)} cannot be read: it was changed.")
+    except (VerifyError, OSError):
+        tally.require(False, f"{_named(path)} cannot be read: it was changed or damaged.")
         return None
     return content
 

@@ -314,7 +314,7 @@ export.export_layer(Migration.open(Path({root!r})), "parks", "r2")
 """
 
 
-@pytest.mark.parametrize(("outcome", "moves"), [("draft", 1), ("draft", 4), ("final", 4)])
+@pytest.mark.parametrize(("outcome", "moves"), [("draft", 1), ("draft", 4), ("final", 4), ("final", 9)])
 def test_killed_between_two_renames_and_run_again_it_is_as_if_never_killed(migration, outcome, moves):
     """While an old export is withdrawn or a new one put in place: the next run completes it and loses nothing."""
     all_moved(migration)
@@ -344,19 +344,28 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(migration):
         export_layer(migration, "parks", "r1")
 
 
-def test_a_target_held_open_by_another_program_is_one_sentence(migration, monkeypatch):
-    """QGIS on Windows holds its files: the sentence says what to close, and nothing half-written stays."""
+@pytest.mark.parametrize("outcome", ["draft", "final"])
+@pytest.mark.parametrize("name", ["parks.gpkg", "parks.geojson"])
+def test_a_file_held_open_by_another_program_is_one_sentence(migration, monkeypatch, outcome, name):
+    """QGIS on Windows holds its files: the sentence says what to close, and the earlier export stays whole."""
     all_moved(migration)
+    export_layer(migration, "parks", "r1")
+    before = {path.name: path.read_bytes() for path in migration.exports_dir.iterdir() if path.is_file()}
+    if outcome == "draft":
+        write_layer(migration, "parks")
+    else:
+        all_moved(migration, run="run-3")
     honest = Path.replace
 
     def held(path, target):
-        if target == migration.exports_dir / "parks.gpkg":
+        if path == migration.exports_dir / name:
             raise PermissionError(13, "in use")
         return honest(path, target)
 
     monkeypatch.setattr(Path, "replace", held)
-    with pytest.raises(ExportError, match="Close it in QGIS or MapInfo"):
-        export_layer(migration, "parks", "r1")
+    with pytest.raises(ExportError, match=f"{name} cannot be moved.*Close it in QGIS or MapInfo"):
+        export_layer(migration, "parks", "r2")
+    assert {path.name: path.read_bytes() for path in migration.exports_dir.iterdir() if path.is_file()} == before
     assert not list(migration.exports_dir.glob(".parks.*"))
 
 

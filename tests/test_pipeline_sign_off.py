@@ -149,6 +149,32 @@ def test_a_run_does_not_undo_a_rollback_in_silence(exported: Migration) -> None:
     assert export_layer(exported, LAYER, "run-4").state == "draft"
 
 
+@pytest.mark.parametrize("held_before", [False, True])
+def test_a_rollback_that_an_open_file_stopped_does_not_count_and_is_said(
+    exported: Migration, monkeypatch: pytest.MonkeyPatch, held_before: bool
+) -> None:
+    if held_before:
+        put_back(exported, LAYER, "run-1", "Bob")
+    names, honest = exported_names(exported), Path.replace
+
+    def held_open(path: Path, target: Path) -> Path:
+        if path.suffix == ".gpkg" and path.parent == exported.exports_dir:
+            raise PermissionError(13, "in use")
+        return honest(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", held_open)
+        with pytest.raises(ExportError, match="Close it in QGIS"):
+            put_back(exported, LAYER, "original", "Bob")
+    assert exported_names(exported) == names and not verify_migration(exported).faults
+    said = "Putting layer trees back to its original"
+    assert said in list_states(exported, LAYER) and said in verify_migration(exported).text()
+    export = export_layer(exported, LAYER, "run-3")
+    assert export.state == ("put back" if held_before else "final") and said in export.notes[-1]
+    put_back(exported, LAYER, "original", "Bob")
+    assert said not in list_states(exported, LAYER) and "was put back to its original" in list_states(exported, LAYER)
+
+
 def test_an_unknown_or_damaged_state_changes_nothing(exported: Migration) -> None:
     before = exported_names(exported)
     with pytest.raises(ExportError, match=r"Name one of: original, run-1, run-2, or latest"):
@@ -178,6 +204,14 @@ DAMAGE = {
     "decisions/decisions.jsonl": "decisions/decisions.jsonl",
     "decisions/ledger.jsonl": "decisions/ledger.jsonl",
 }
+
+
+def test_a_damaged_manifest_stops_a_run_with_one_sentence(exported: Migration) -> None:
+    manifest_path(exported, LAYER).write_text("{")
+    with pytest.raises(
+        VerifyError, match=r"trees.manifest.json cannot be read: it was changed or damaged\. Put it back"
+    ):
+        export_layer(exported, LAYER, "run-3")
 
 
 @pytest.mark.parametrize("name", DAMAGE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from pipeline.files import read_json
+from pipeline.files import read_json, sha256, whole_file, write_json
+from pipeline.ledger import record_manifest
 from pipeline.storage import Migration
 from transforms.errors import ExportError
 
@@ -19,6 +21,13 @@ PART_KINDS = ("points", "multipoints", "lines", "polygons")
 def manifest_path(migration: Migration, layer_name: str) -> Path:
     """What was exported of a layer, from what, by what (JSON)."""
     return migration.exports_dir / f"{layer_name}.manifest.json"
+
+
+def write_manifest(migration: Migration, layer_name: str, manifest: Mapping[str, Any]) -> None:
+    """Write what is in place, last of all; the ledger knows the manifest's hash before it appears."""
+    with whole_file(manifest_path(migration, layer_name)) as beside:
+        write_json(beside, manifest)
+        record_manifest(migration, layer_name, sha256(beside), str(manifest["exported_by_run"]))
 
 
 @contextmanager
@@ -39,31 +48,33 @@ def folder_beside(migration: Migration, layer_name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def withdraw(migration: Migration, layer_name: str, keep: set[str]) -> Path | None:
-    """Move earlier final files that ``keep`` does not replace out of sight; returns where they went."""
-    outdated = [path for path in _final_files(migration, layer_name) if path.name not in keep]
-    if not outdated:
-        return None
-    manifest = manifest_path(migration, layer_name)
-    run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
-    folder = _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
-    folder.mkdir(parents=True, exist_ok=True)
-    if manifest.exists():
-        shutil.copyfile(manifest, folder / manifest.name)
-    for path in outdated:
-        _move(path, folder / path.name)
-    return folder
+def put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[tuple[Path, ...], Path | None]:
+    """Move the files of ``beside`` to ``exports/``, all of them or none.
 
+    A draft or an earlier export of the same name makes room; earlier final files that are not replaced are withdrawn.
 
-def put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[Path, ...]:
-    """Move the files of ``beside`` to ``exports/`` and remove a draft that they replace; returns where they are."""
+    Returns
+    -------
+    tuple
+        Where the files are, and the folder of what was withdrawn.
+
+    Raises
+    ------
+    ExportError
+        If a file that must make room is open in another program; everything is then as it was.
+    """
+    new = sorted(beside.iterdir())
+    targets = [migration.exports_dir / path.name for path in new]
+    drafts = [path for path in migration.exports_dir.glob(f"{layer_name}.draft.*") if path not in targets]
+    outdated = [path for path in _final_files(migration, layer_name) if path not in targets]
+    withdrawn = _folder_of_withdrawn(migration, layer_name, outdated)
+    aside = beside / "aside"
+    aside.mkdir()
     # Without its manifest an export does not count: a crash between two renames leaves none that looks whole.
-    manifest_path(migration, layer_name).unlink(missing_ok=True)
-    files = [_move(path, migration.exports_dir / path.name) for path in sorted(beside.iterdir())]
-    for draft in migration.exports_dir.glob(f"{layer_name}.draft.*"):
-        if draft not in files:
-            draft.unlink()
-    return tuple(files)
+    replaced = [path for path in [manifest_path(migration, layer_name), *targets, *drafts] if path.exists()]
+    _move_all([(path, withdrawn / path.name) for path in outdated] + [(path, aside / path.name) for path in replaced])
+    files = tuple(_move(path, target) for path, target in zip(new, targets, strict=True))
+    return files, withdrawn if outdated else None
 
 
 def all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
@@ -98,13 +109,38 @@ def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
+def _folder_of_withdrawn(migration: Migration, layer_name: str, outdated: list[Path]) -> Path:
+    """Where files that are withdrawn go, with their manifest."""
+    manifest = manifest_path(migration, layer_name)
+    run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
+    folder = _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
+    if outdated:
+        folder.mkdir(parents=True, exist_ok=True)
+    if outdated and manifest.exists():
+        shutil.copyfile(manifest, folder / manifest.name)
+    return folder
+
+
+def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Move each first path to its second; if one is held open, all that were moved go back."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path, target in moves:
+            _move(path, target)
+            moved.append((path, target))
+    except ExportError:
+        for path, target in reversed(moved):
+            target.replace(path)
+        raise
+
+
 def _move(path: Path, target: Path) -> Path:
     try:
         return path.replace(target)
     except PermissionError as error:
         raise ExportError(
-            f"{target} cannot be put in place ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, "
-            "then run again."
+            f"{path} cannot be moved ({error.strerror}). Close it in QGIS or MapInfo, or ask who has it open, then run "
+            "again."
         ) from None
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import sha256, whole_file
+from pipeline.delivery.place import manifest_path
+from pipeline.files import read_json, sha256, whole_file
 from pipeline.ledger import KEPT, PUT_BACK, events, record_kept
 from pipeline.officers.sign_off import table_digest
 from pipeline.storage import Migration
@@ -118,18 +119,41 @@ def unpack_state(migration: Migration, layer: str, state: State, folder: Path) -
 
 def why_held(migration: Migration, layer: str) -> str:
     """A sentence if an earlier state was put back and stays in place; empty if runs export as ever."""
-    put_back = events(migration, layer, PUT_BACK)
-    if not put_back or put_back[-1]["to"] == LATEST:
+    held = _put_back_in_place(migration, layer)
+    if not held:
         return ""
-    last = put_back[-1]
+    what = f"{state_called(held['to'])} on {held['when'][:10]} by {held['officer']}"
     return (
-        f"Layer {layer} was put back to {_named(last['to'])} on {last['when'][:10]} by {last['officer']}, so this "
-        f"export was kept but not put in place. post-pai rollback MIGRATION {layer} --to {LATEST} takes it up again."
+        f"Layer {layer} was put back to {what}, so this export was kept but not put in place. "
+        f"post-pai rollback MIGRATION {layer} --to {LATEST} takes it up again."
     )
 
 
-def _named(to: str) -> str:
-    return "its original" if to == ORIGINAL else f"run {to}"
+def why_unfinished(migration: Migration, layer: str) -> str:
+    """A sentence if the latest rollback was cut off, or stopped by an open file, before its state was in place."""
+    asked, held = events(migration, layer, PUT_BACK)[-1:], _put_back_in_place(migration, layer)
+    if not asked or (asked[0]["to"] == LATEST and not held):
+        return ""
+    last = asked[0]
+    if held and (last["to"], last["when"]) == (held["to"], held["when"]):
+        return ""
+    what = f"{state_called(last['to'])} on {last['when'][:10]} by {last['officer']}"
+    return (
+        f"Putting layer {layer} back to {what} was cut off, so it does not count. Do it again with post-pai rollback, "
+        f"or say --to {LATEST}."
+    )
+
+
+def _put_back_in_place(migration: Migration, layer: str) -> Mapping[str, str] | None:
+    """Which rollback put in place what lies there; None if a run did, or it is the latest state."""
+    path = manifest_path(migration, layer)  # written last of all
+    put_back = read_json(path).get("put_back") if path.exists() else None
+    return put_back if put_back and put_back["to"] != LATEST else None
+
+
+def state_called(to: str) -> str:
+    """What people call the state that ``to`` names."""
+    return {ORIGINAL: "its original", LATEST: "its latest state"}.get(to, f"run {to}")
 
 
 def _unused(path: Path, taken: set[str]) -> Path:
