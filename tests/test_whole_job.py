@@ -245,6 +245,9 @@ def test_a_killed_run_leaves_nothing_half_done(
     wait_until(lambda: moment(migration), process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    for folder in (migration.review_dir, migration.exports_dir):  # as if killed while it wrote there
+        folder.mkdir(exist_ok=True)
+        (folder / f".{CORNER_LAYERS[0]}.0123abcd.part.gpkg").write_bytes(b"half")
     result = job.run()
     assert result.returncode == 0, result.stderr
     for layer in CORNER_LAYERS:

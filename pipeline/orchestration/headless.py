@@ -53,7 +53,8 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     enter_instance()
     try:
         with migration_lock(migration.root):
-            remove_half_written(migration.build_dir)
+            for folder in (migration.build_dir, migration.review_dir, migration.exports_dir):
+                remove_half_written(folder)
             found = _run_assets(migration, names, _reporter(progress))
     except Timeout:
         raise SettingsError(
