@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from review_migration import LAYER, execute, make_migration, offered, outcomes, save, square, write_stages
 
+from pipeline.formats.stream import mark_feature_id
 from pipeline.officers.decisions import Decision, append_new, read_decisions, standing
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.review import review_layer
@@ -84,6 +86,25 @@ def test_a_decision_follows_its_feature_to_another_row() -> None:
     rows = rows_named("bcad")
     keep = keep_in(rows, like=2)
     assert standing([keep], rows).holding == {2: keep}
+
+
+def numbered(names: str, numbers: Sequence[int]) -> LayerRows:
+    """The same as a GeoPackage holds it, which numbers its features."""
+    plain = rows_named(names).staged
+    number = mark_feature_id(pa.field("fid", pa.int64()))
+    return LayerRows(plain.add_column(0, number, pa.array(numbers)), pa.table({}), pa.table({}), None)
+
+
+def test_a_decision_follows_its_feature_into_a_container_that_numbers_anew() -> None:
+    keep = keep_in(numbered("abcd", [1, 2, 3, 4]), like=3)
+    assert standing([keep], numbered("dcba", [1, 2, 3, 4])).holding == {0: keep}
+
+
+def test_a_decision_made_when_numbers_were_hashed_still_holds() -> None:
+    unmarked = numbered("abcd", [1, 2, 3, 4])
+    staged = unmarked.staged.cast(pa.schema([field.remove_metadata() for field in unmarked.staged.schema]))
+    keep = keep_in(replace(unmarked, staged=staged), like=3)
+    assert standing([keep], unmarked).holding == {3: keep}
 
 
 def test_a_decision_whose_feature_is_gone_is_named_and_applies_to_no_other() -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.fingerprint import feature_hash, geometry_hashes
+from pipeline.formats.stream import feature_id_column
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
@@ -78,8 +79,16 @@ class LayerRows:
         return self.shifted["pai_geometry"][row].as_py()
 
     def source_hashes(self, rows: Sequence[int]) -> dict[int, str]:
-        """The hash of the source feature at each of ``rows``."""
-        columns = [name for name in self.staged.column_names if not name.startswith("pai_")]
+        """The hash of the source feature at each of ``rows``: of all but the number its container gave it."""
+        return self._hashes(rows, without=self._number)
+
+    @property
+    def _number(self) -> str | None:
+        # A GeoPackage or geodatabase that is written anew numbers its features anew.
+        return feature_id_column(self.staged.schema, in_order=True)
+
+    def _hashes(self, rows: Sequence[int], without: str | None) -> dict[int, str]:
+        columns = [name for name in self.staged.column_names if not name.startswith("pai_") and name != without]
         chosen = self.staged.take(pa.array(rows, pa.int64()))
         values = chosen.select(columns).to_pylist() if columns else [{} for _ in rows]
         geometries = chosen["pai_geometry"].to_pylist()
@@ -94,8 +103,13 @@ class LayerRows:
         features
             Each with its reference at the time.
         """
-        here = self.source_hashes(sorted({row for row, _ in features if 0 <= row < len(self)}))
-        same = {feature: feature[0] for feature in features if here.get(feature[0]) == feature[1]}
+        rows = sorted({row for row, _ in features if 0 <= row < len(self)})
+        here, numbered = self.source_hashes(rows), self._hashes(rows, without=None) if self._number else {}
+        same = {
+            feature: row
+            for feature in features
+            if feature[1] in (here.get(row := feature[0]), numbered.get(row))  # once the number was hashed too
+        }
         strayed = [feature for feature in features if feature not in same]
         same |= {feature: self._only_row[feature[1]] for feature in strayed if feature[1] in self._only_row}
         changed, unclear = dict[Feature, int](), dict[Feature, int]()
