@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from pipeline.delivery.layer_files import file_names, write_layer
 from pipeline.delivery.place import (
-    all_withdrawn,
     folder_beside,
     manifest_path,
     put_in_place,
@@ -91,11 +90,8 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
     approval = sign_off_state(migration, layer_name)
     is_final = not outcome.counts.open and approval.allows_final
     with folder_beside(migration, layer_name) as beside:
-        names = file_names(outcome, is_final=is_final)
-        written = [write_layer(migration, outcome, beside / name) for name in names]
-        checked = [check_export(migration, outcome, one.path, exactly=one.path.suffix == ".gpkg") for one in written]
-        refuse_other_layers_files(migration, layer_name, beside)
-        content = _manifest(migration, outcome, run_id, written, checked[0], beside)
+        written, checked = _written(migration, outcome, beside, is_final=is_final)
+        content = _manifest(migration, outcome, run_id, written, checked, beside)
         content |= {"state": "final" if is_final else "draft", "sign_off": approval.as_record()}
         content |= {"outdated": why_outdated(migration, layer_name)}
         # Before the files appear: what has left the house must be known when it comes back as a source.
@@ -113,7 +109,6 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
         else:
             files, withdrawn = put_in_place(migration, layer_name, beside)
     if not held:
-        content["withdrawn"] = all_withdrawn(migration, layer_name)
         write_manifest(migration, layer_name, content)
     page = write_evidence(migration, layer_name)
     return ExportedLayer(
@@ -150,6 +145,15 @@ def export_shift(migration: Migration) -> ExportedShift:
     record = {"files": {path.name: sha256(path) for path in files}, "notes": notes, "versions": versions()}
     write_json(target.with_name("shift.manifest.json"), record)
     return ExportedShift(tuple(files), tuple(notes))
+
+
+def _written(migration: Migration, outcome: Outcome, beside: Path, *, is_final: bool) -> tuple[list[Written], Checked]:
+    """Write every format into ``beside`` and read it back; what was found of the GeoPackage, which comes first."""
+    names = file_names(outcome, is_final=is_final)
+    written = [write_layer(migration, outcome, beside / name) for name in names]
+    checked = [check_export(migration, outcome, one.path, exactly=one.path.suffix == ".gpkg") for one in written]
+    refuse_other_layers_files(migration, outcome.layer.name, beside)
+    return written, checked[0]
 
 
 def _in_place(migration: Migration, layer_name: str) -> tuple[Path, ...]:

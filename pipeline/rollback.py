@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from pipeline.delivery.layer_files import file_names, write_layer
-from pipeline.delivery.place import all_withdrawn, folder_beside, manifest_path, put_in_place, write_manifest
+from pipeline.delivery.place import folder_beside, manifest_path, put_in_place, write_manifest
 from pipeline.delivery.provenance import foundations, versions
 from pipeline.delivery.read_back import check_export
 from pipeline.delivery.states import (
@@ -108,10 +108,7 @@ def put_back(
         )
         _keep_present(migration, layer)
         files, withdrawn = put_in_place(migration, layer, beside)
-    manifest |= {
-        "withdrawn": all_withdrawn(migration, layer),
-        "put_back": who | {"when": now.isoformat(timespec="seconds")},
-    }
+    manifest |= {"put_back": who | {"when": now.isoformat(timespec="seconds")}}
     write_manifest(migration, layer, manifest)
     return PutBack(layer, to, files, withdrawn)
 

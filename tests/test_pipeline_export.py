@@ -367,6 +367,7 @@ def test_a_file_held_open_by_another_program_is_one_sentence(migration, monkeypa
         export_layer(migration, "parks", "r2")
     assert {path.name: path.read_bytes() for path in migration.exports_dir.iterdir() if path.is_file()} == before
     assert not list(migration.exports_dir.glob(".parks.*"))
+    assert not list(migration.exports_dir.glob("withdrawn/*"))
 
 
 def _with_other_note(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -206,14 +206,6 @@ DAMAGE = {
 }
 
 
-def test_a_damaged_manifest_stops_a_run_with_one_sentence(exported: Migration) -> None:
-    manifest_path(exported, LAYER).write_text("{")
-    with pytest.raises(
-        VerifyError, match=r"trees.manifest.json cannot be read: it was changed or damaged\. Put it back"
-    ):
-        export_layer(exported, LAYER, "run-3")
-
-
 @pytest.mark.parametrize("name", DAMAGE)
 @pytest.mark.parametrize("how", ["changed", "deleted"])
 def test_whatever_is_damaged_by_hand_is_named(exported: Migration, name: str, how: str) -> None:
@@ -229,6 +221,14 @@ def test_whatever_is_damaged_by_hand_is_named(exported: Migration, name: str, ho
         assert DAMAGE[name] in verify_migration(exported).text() and str(refusal.value).count("\n") == 0
     else:
         assert Path(name).name in verify_migration(exported).text()
+
+
+def test_a_damaged_manifest_stops_a_run_with_one_sentence(exported: Migration) -> None:
+    manifest_path(exported, LAYER).write_text("{")
+    with pytest.raises(
+        VerifyError, match=r"trees.manifest.json cannot be read: it was changed or damaged\. Put it back"
+    ):
+        export_layer(exported, LAYER, "run-3")
 
 
 def test_a_log_cut_back_together_with_its_head_is_told_by_the_manifest(exported: Migration) -> None:

@@ -24,9 +24,9 @@ def manifest_path(migration: Migration, layer_name: str) -> Path:
 
 
 def write_manifest(migration: Migration, layer_name: str, manifest: Mapping[str, Any]) -> None:
-    """Write what is in place, last of all; the ledger knows the manifest's hash before it appears."""
+    """Write what is in place and what was withdrawn, last of all; the ledger knows its hash before it appears."""
     with whole_file(manifest_path(migration, layer_name)) as beside:
-        write_json(beside, manifest)
+        write_json(beside, {**manifest, "withdrawn": _all_withdrawn(migration, layer_name)})
         record_manifest(migration, layer_name, sha256(beside), str(manifest["exported_by_run"]))
 
 
@@ -67,17 +67,15 @@ def put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[t
     targets = [migration.exports_dir / path.name for path in new]
     drafts = [path for path in migration.exports_dir.glob(f"{layer_name}.draft.*") if path not in targets]
     outdated = [path for path in _final_files(migration, layer_name) if path not in targets]
-    withdrawn = _folder_of_withdrawn(migration, layer_name, outdated)
+    withdrawn = _folder_of_withdrawn(migration, layer_name, outdated) if outdated else None
     aside = beside / "aside"
-    aside.mkdir()
     # Without its manifest an export does not count: a crash between two renames leaves none that looks whole.
-    replaced = [path for path in [manifest_path(migration, layer_name), *targets, *drafts] if path.exists()]
-    _move_all([(path, withdrawn / path.name) for path in outdated] + [(path, aside / path.name) for path in replaced])
-    files = tuple(_move(path, target) for path, target in zip(new, targets, strict=True))
-    return files, withdrawn if outdated else None
+    leaving = [(path, withdrawn or aside) for path in [*outdated, manifest_path(migration, layer_name)]]
+    _move_all([*leaving, *((path, aside) for path in [*targets, *drafts])])
+    return tuple(_move(path, target) for path, target in zip(new, targets, strict=True)), withdrawn
 
 
-def all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
+def _all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
     """Folders, relative to ``exports/``, of what was withdrawn of a layer so far."""
     folders = sorted((migration.exports_dir / "withdrawn").glob(f"{layer_name}-*"))
     return [folder.relative_to(migration.exports_dir).as_posix() for folder in folders]
@@ -113,24 +111,22 @@ def _folder_of_withdrawn(migration: Migration, layer_name: str, outdated: list[P
     """Where files that are withdrawn go, with their manifest."""
     manifest = manifest_path(migration, layer_name)
     run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
-    folder = _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
-    if outdated:
-        folder.mkdir(parents=True, exist_ok=True)
-    if outdated and manifest.exists():
-        shutil.copyfile(manifest, folder / manifest.name)
-    return folder
+    return _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
 
 
 def _move_all(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Move each first path to its second; if one is held open, all that were moved go back."""
+    """Move each file that is there into its folder; if one is held open, all that were moved go back."""
     moved: list[tuple[Path, Path]] = []
     try:
-        for path, target in moves:
-            _move(path, target)
-            moved.append((path, target))
+        for path, folder in moves:
+            if path.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                moved.append((path, _move(path, folder / path.name)))
     except ExportError:
         for path, target in reversed(moved):
             target.replace(path)
+        for folder in {folder for _, folder in moves if folder.exists() and not any(folder.iterdir())}:
+            folder.rmdir()
         raise
 
 

@@ -27,7 +27,7 @@ from pipeline.officers.saved_review import SavedReview, SavedRow
 _TOKEN = re.compile(r"(?P<row>\d+):(?P<source>[0-9a-f]*):(?P<proposal>[0-9a-f]*)(?::(?P<line>\d+))?")
 _STAYS = ("keep", "cannot_place")
 
-RowsByFeature = dict[Feature, list[SavedRow]]
+_RowsByFeature = dict[Feature, list[SavedRow]]  # a copied row is there twice
 
 FAR_M = 1000.0
 """Nobody moves a feature so far by accident of mapping: without a note it is a slip of the hand or of the axes."""
@@ -179,8 +179,8 @@ def _called(row: int, reference: str) -> str:
     return f"{reference} (row {row})" if reference else f"row {row}"
 
 
-def _rows_by_feature(saved: SavedReview, layer: str) -> tuple[RowsByFeature, list[str]]:
-    by_feature: RowsByFeature = defaultdict(list)
+def _rows_by_feature(saved: SavedReview, layer: str) -> tuple[_RowsByFeature, list[str]]:
+    by_feature: _RowsByFeature = defaultdict(list)
     findings = []
     for saved_row in saved.rows:
         feature = feature_of(saved_row.token)
@@ -194,7 +194,7 @@ def _rows_by_feature(saved: SavedReview, layer: str) -> tuple[RowsByFeature, lis
     return by_feature, findings
 
 
-def _changed_names(by_feature: RowsByFeature, today: Today, layer: str, rows: LayerRows) -> Iterable[str]:
+def _changed_names(by_feature: _RowsByFeature, today: Today, layer: str, rows: LayerRows) -> Iterable[str]:
     for feature, copies in by_feature.items():
         row = today.row_of(feature)
         reference = copies[0].reference if row is None else rows.reference(row)
@@ -209,7 +209,7 @@ def _changed_names(by_feature: RowsByFeature, today: Today, layer: str, rows: La
                 yield f"{where}: its reference was changed to {copy.reference!r}; source columns are not changed here."
 
 
-def _copied(by_feature: RowsByFeature, layer: str) -> Iterable[str]:
+def _copied(by_feature: _RowsByFeature, layer: str) -> Iterable[str]:
     for (row, _), copies in by_feature.items():
         if len(copies) > 1:
             yield (
@@ -218,7 +218,7 @@ def _copied(by_feature: RowsByFeature, layer: str) -> Iterable[str]:
             )
 
 
-def _deleted(saved: SavedReview, by_feature: RowsByFeature, layer: str) -> list[str]:
+def _deleted(saved: SavedReview, by_feature: _RowsByFeature, layer: str) -> list[str]:
     offered = {feature for token in saved.offered if (feature := feature_of(token))}
     return [
         f"Layer {layer}, row {row} was deleted from the review file: that decides nothing, so it is offered again. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,13 +103,9 @@ class LayerRows:
         features
             Each with its reference at the time.
         """
-        rows = sorted({row for row, _ in features if 0 <= row < len(self)})
-        here, numbered = self.source_hashes(rows), self._hashes(rows, without=None) if self._number else {}
-        same = {
-            feature: row
-            for feature in features
-            if feature[1] in (here.get(row := feature[0]), numbered.get(row))  # once the number was hashed too
-        }
+        same = self._stayed(features, without=self._number)
+        if self._number:  # decisions of earlier versions hashed it too
+            same |= self._stayed(features.keys() - same.keys(), without=None)
         strayed = [feature for feature in features if feature not in same]
         same |= {feature: self._only_row[feature[1]] for feature in strayed if feature[1] in self._only_row}
         changed, unclear = dict[Feature, int](), dict[Feature, int]()
@@ -120,6 +116,10 @@ class LayerRows:
             elif feature[0] < len(self):
                 unclear[feature] = feature[0]
         return Today(same, changed, unclear)
+
+    def _stayed(self, features: Collection[Feature], without: str | None) -> dict[Feature, int]:
+        here = self._hashes(sorted({row for row, _ in features if 0 <= row < len(self)}), without)
+        return {feature: feature[0] for feature in features if here.get(feature[0]) == feature[1]}
 
     def _row_called(self, reference: str, row: int) -> int | None:
         """``row`` if that is what it is called, else the only one called so."""
