@@ -102,7 +102,8 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
             files={file["name"]: file["sha256"] for file in content["files"]},
             run_id=run_id,
         )
-        keep_state(migration, layer_name, beside, content, content_digest(migration, layer_name, is_final=is_final))
+        digest = content_digest(migration, layer_name, is_final=is_final)
+        content["kept_as"] = keep_state(migration, layer_name, beside, content, digest)
         held, unfinished = why_held(migration, layer_name), why_unfinished(migration, layer_name)
         if held:
             files, withdrawn = _in_place(migration, layer_name), None

@@ -119,7 +119,7 @@ def _keep_present(migration: Migration, layer: str) -> None:
     if not path.exists():
         return
     manifest = read_json(path)
-    run = manifest["exported_by_run"]
+    run = manifest.get("kept_as", manifest["exported_by_run"])
     files = [migration.exports_dir / file["name"] for file in manifest["files"]]
     if (
         run == ORIGINAL

@@ -126,6 +126,14 @@ def test_every_state_can_be_put_back_and_the_rollback_itself_undone(exported: Mi
     require_sound(verify_migration(exported))
 
 
+def test_putting_back_keeps_no_state_that_is_kept_already(exported: Migration) -> None:
+    assert work(exported, "run-3") == "final"
+    table = list_states(exported, LAYER)
+    put_back(exported, LAYER, "original", "Bob")
+    put_back(exported, LAYER, "latest", "Bob")
+    assert list_states(exported, LAYER) == table and "run-3" not in table
+
+
 def test_the_original_has_every_feature_where_it_was_delivered(exported: Migration) -> None:
     import pyogrio.raw
 

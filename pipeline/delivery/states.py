@@ -48,11 +48,11 @@ def content_digest(migration: Migration, layer: str, *, is_final: bool) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def keep_state(migration: Migration, layer: str, files: Path, manifest: Mapping[str, Any], content: str) -> None:
-    """Keep the files of an export, unless the state kept last says the same."""
+def keep_state(migration: Migration, layer: str, files: Path, manifest: Mapping[str, Any], content: str) -> str:
+    """Keep the files of an export, unless the state kept last says the same; the run whose state it is."""
     kept = events(migration, layer, KEPT)
     if kept and kept[-1]["content"] == content and (migration.state_dir(layer) / kept[-1]["file"]).exists():
-        return
+        return str(kept[-1]["run"])
     run = str(manifest["exported_by_run"])
     path = _unused(migration.state_dir(layer) / f"{run}.zip", {each["file"] for each in kept})
     with whole_file(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -61,6 +61,7 @@ def keep_state(migration: Migration, layer: str, files: Path, manifest: Mapping[
         archive.writestr(_MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False, default=str))
     what = {"file": path.name, "sha256": sha256(path), "content": content}
     record_kept(migration, layer, what | {"state": manifest["state"], "counts": manifest["counts"]}, run)
+    return run
 
 
 def kept_states(migration: Migration, layer: str) -> list[State]:
