@@ -39,7 +39,7 @@ DECISIONS_SHOWN = 200
 """The page stays readable; the log has them all."""
 
 _MEANINGS = {
-    "moved": "moved to the corrected map without a person",
+    "moved": "moved to the corrected map as proposed",
     "unmoved": "rightly left where they were",
     "fixed": "placed by an officer",
     "open": "waiting for an officer",
