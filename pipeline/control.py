@@ -17,7 +17,8 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline.base_maps import base_map_files, read_base_maps
-from pipeline.control_input.break_lines import read_break_lines
+from pipeline.breaks_file import write_breaks
+from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.derived import DERIVED_FILE, derive_control
 from pipeline.control_input.files import ControlRows
 from pipeline.control_input.table import ControlFile, ControlTable, Deriver, read_control
@@ -27,7 +28,6 @@ from pipeline.officers.control_decisions import StandingControl, read_control_de
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
-from transforms.breaks import Breaks
 from transforms.contract import Points
 
 
@@ -84,9 +84,10 @@ def check_control(migration: Migration) -> ControlSummary:
         read,
         length_warn_m=settings.length_warn_m,
         length_reject_m=settings.length_reject_m,
-        breaks=_known_breaks(migration.source(settings.breaks), read) if settings.breaks else None,
+        breaks=known_breaks(migration.source(settings.breaks), read.control) if settings.breaks else None,
     )
     judged = replace(judged, verdicts=with_trusted(judged.verdicts, read, said))
+    write_breaks(migration.control_breaks, judged.breaks)
     with whole_file(migration.control_table) as beside:
         pq.write_table(judged.verdicts, beside)
     write_control_report(judged.verdicts, migration.control_report)
@@ -142,12 +143,6 @@ def _deriver(migration: Migration) -> Deriver | None:
         return file, rows
 
     return derive
-
-
-def _known_breaks(path: Path, read: ControlTable) -> Breaks:
-    places = read.control.before
-    extent = (*places.min(axis=0).tolist(), *places.max(axis=0).tolist())
-    return Breaks.from_lines(read_break_lines(path), extent)
 
 
 def control_manifest(judged: JudgedControl, root: Path) -> dict[str, Any]:

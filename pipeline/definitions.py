@@ -15,13 +15,20 @@ from pipeline.orchestration.assets import (
     shift_export,
     sources,
 )
-from pipeline.orchestration.automation import finish_layer, fit_shift, migrate_layer, nightly_migration, saved_reviews
+from pipeline.orchestration.automation import (
+    finish_layer,
+    fit_shift,
+    migrate_layer,
+    nightly_migration,
+    saved_reviews,
+    update_board,
+)
 from pipeline.orchestration.catalogue import MigrationFolder
 from pipeline.orchestration.instance import default_migration
 
 defs = dg.Definitions(
     assets=[sources, control, fit, shift_export, shift, reattach, quality, officer_fixes, review, export, qa_board],
-    jobs=[fit_shift, migrate_layer, finish_layer],
+    jobs=[fit_shift, migrate_layer, finish_layer, update_board],
     sensors=[saved_reviews],
     schedules=[nightly_migration],
     resources={"folder": MigrationFolder(path=str(default_migration()))},

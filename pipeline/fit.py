@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.control_input.break_lines import read_break_lines
+from pipeline.breaks_file import read_breaks
+from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.table import read_control
-from pipeline.control_input.tile_names import tile_extent
 from pipeline.control_input.verdicts import judge_control_table
 from pipeline.field_file import write_field
 from pipeline.files import whole_file
@@ -25,13 +25,11 @@ from pipeline.fitted import Fitted, control_sha256
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
 from qa.accuracy import FOLDS, FittedField, HeldOut, Score, blocks, compare, hold_out
-from qa.breaks import find_breaks
 from qa.calibration import AT_RIM, Calibration, Rim, cross_calibrated_m
 from qa.distortion import folds
 from qa.methods import OWN_COVARIANCE, STIFF, SmoothFit, exact_methods, regions, sound, tabulated
-from qa.unmoved_tiles import find_breaks_about, unmoved_tiles
 from transforms.breaks import Breaks
-from transforms.contract import Control, Points
+from transforms.contract import Control
 from transforms.covariance import Covariance, estimate_covariance
 from transforms.errors import ControlError
 from transforms.one_piece import CIRCULAR_95
@@ -81,11 +79,8 @@ def fit_field(migration: Migration) -> FitSummary:
     ControlError
         If the control cannot support the method asked for.
     """
-    table = pq.read_table(migration.control_table)
-    used = _used(table)
-    control = _control_of(used)
-    lines = migration.settings.control.breaks
-    breaks = _given_breaks(migration.source(lines), control.before) if lines else _found_breaks(used)
+    control = _control_of(_used(pq.read_table(migration.control_table)))
+    breaks = read_breaks(migration.control_breaks)
     fitted, fold_count = fit_without_folds(control, method=migration.settings.fit.method, breaks=breaks)
     if fold_count:
         migration.field_file.unlink(missing_ok=True)  # so that no later run moves anything with a folded field
@@ -115,14 +110,14 @@ def fit_files(
     """
     read = read_control(files)
     refuse_source_as_target(out, [file.path for file in read.files])
-    given = _given_breaks(breaks, read.control.before) if breaks else None
+    given = known_breaks(breaks, read.control) if breaks else None
     judged = judge_control_table(read, length_warn_m=length_warn_m, length_reject_m=length_reject_m, breaks=given)
     fitted, _ = fit_without_folds(_control_of(_used(judged.verdicts)), method=method, breaks=judged.breaks)
     write_field(out, fitted)
     return fitted.sentence
 
 
-def fit_without_folds(control: Control, *, method: str, breaks: Breaks | None) -> tuple[Fitted, int]:
+def fit_without_folds(control: Control, *, method: str, breaks: Breaks) -> tuple[Fitted, int]:
     """Fit as ``fit_control`` does; where the choice of ``auto`` folds the map, the next best that does not.
 
     Returns the fitted shift and at how many control points it folds: 0 unless a method was named.
@@ -134,14 +129,13 @@ def fit_without_folds(control: Control, *, method: str, breaks: Breaks | None) -
         if not fold_count or method != "auto" or fitted.method == "identity":
             return fitted, fold_count
         passed_over.add(fitted.method)
-        breaks = fitted.breaks
 
 
 def fit_control(
     control: Control,
     *,
+    breaks: Breaks,
     method: str = "auto",
-    breaks: Breaks | None = None,
     seed: int = 0,
     passed_over: Container[str] = (),
 ) -> Fitted:
@@ -151,10 +145,10 @@ def fit_control(
     ----------
     control
         Control points that passed their check.
+    breaks
+        Those by which it was judged: known, or found in it.
     method
         A name of ``qa.methods.exact_methods``, or ``auto``: chosen by spatially blocked hold-out.
-    breaks
-        Known breaks; found in the control when None.
     seed
         Draws regions and folds.
     passed_over
@@ -166,7 +160,6 @@ def fit_control(
         If there is too little control for the method.
     """
     _refuse_little(control, method)
-    breaks = find_breaks(control, seed) if breaks is None else breaks
     number = piece_of_control(control, breaks)
     pieces = [control.take(number == k) for k in np.unique(number)]
     covariance = _covariance(pieces, seed)
@@ -225,20 +218,6 @@ def _control_of(used: pa.Table) -> Control:
     code = np.array(used["code"].to_pylist(), dtype=np.str_)
     accuracy = used["accuracy_m"].to_numpy().astype(float) if "accuracy_m" in used.column_names else np.empty(0)
     return Control(places[:, :2], places[:, 2:], code, accuracy)
-
-
-def _found_breaks(used: pa.Table) -> Breaks:
-    control = _control_of(used)
-    files = used["file"].combine_chunks().dictionary_encode()
-    extents = np.array([tile_extent(name) or (np.nan,) * 4 for name in files.dictionary.to_pylist()])
-    tiles = extents.reshape(-1, 4)[files.indices.to_numpy()]
-    return find_breaks_about(control, unmoved_tiles(control, tiles))
-
-
-def _given_breaks(layer: Path, places: Points) -> Breaks:
-    finite = places[np.isfinite(places).all(axis=1)]
-    extent = (*finite.min(axis=0).tolist(), *finite.max(axis=0).tolist())
-    return Breaks.from_lines(read_break_lines(layer), extent)
 
 
 def _refuse_little(control: Control, method: str) -> None:

@@ -51,6 +51,11 @@ class Migration:
         """The control files: name, form, hash, vintage, rows used and refused."""
         return self.build_dir / "control" / "manifest.json"
 
+    @property
+    def control_breaks(self) -> Path:
+        """The breaks by which control was judged, found in it or given (NumPy)."""
+        return self.build_dir / "control" / "breaks.npz"
+
     def made_base_map(self, digest: str) -> Path:
         """What was made of a base map delivered in chunks; ``digest`` tells deliveries apart (GeoPackage)."""
         return self.build_dir / "base_maps" / f"{digest}.gpkg"

@@ -13,6 +13,7 @@ from pipeline.field_file import write_field
 from pipeline.fit import fit_control
 from pipeline.formats import open_batches
 from pipeline.shift_file import shift_file
+from transforms.breaks import Breaks
 from transforms.contract import Control
 from transforms.errors import PostPaiError
 
@@ -37,7 +38,7 @@ def field_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = np.stack(np.meshgrid(np.linspace(-2e5, 9e5, 6), np.linspace(-2e5, 1.5e6, 6)), axis=-1).reshape(-1, 2)
     after = before + [1.5, -2.5] + 1e-6 * before
     path = tmp_path_factory.mktemp("field") / "shift.field"
-    write_field(path, fit_control(Control(before, after), method="similarity"))
+    write_field(path, fit_control(Control(before, after), breaks=Breaks.none(), method="similarity"))
     return path
 
 

@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.control import check_control, check_control_files
-from pipeline.control_input.break_lines import read_break_lines
+from pipeline.control_input.break_lines import known_breaks, read_break_lines
 from pipeline.control_input.table import read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, REPORT_COLUMNS
 from pipeline.files import read_json, sha256
+from pipeline.fit import fit_field
 from pipeline.storage import Migration
+from transforms.contract import Control
 from transforms.errors import ControlError, SourceError
 
 SETTINGS = """
@@ -156,8 +158,30 @@ def test_known_breaks_take_the_place_of_found_ones(folder: Path) -> None:
         line = {"type": "LineString", "coordinates": [(405000, 373000), (405000, 376000)]}
         layer.write({"geometry": line, "properties": {}})
     (folder / "migration.yaml").write_text(SETTINGS.replace("vintage", "breaks: sources/breaks.gpkg, vintage"))
-    assert check_control(Migration.open(folder)).pieces == 2
+    migration = Migration.open(folder)
+    assert check_control(migration).pieces == 2
     np.testing.assert_array_equal(read_break_lines(path)[0], [[405000, 373000], [405000, 376000]])
+    assert fit_field(migration).pieces == 2, "the shift is fitted between the breaks by which control was judged"
+
+
+def test_a_lost_digit_does_not_coarsen_known_breaks(tmp_path: Path) -> None:
+    """A piece 200 m wide stays one though a link starts 300 km away."""
+    path = tmp_path / "breaks.gpkg"
+    schema = {"geometry": "LineString", "properties": {}}
+    ring = [(402000, 372000), (402200, 372000), (402200, 372200), (402000, 372200), (402000, 372000)]
+    with fiona.open(path, "w", driver="GPKG", schema=schema, crs="EPSG:27700") as layer:
+        layer.write({"geometry": {"type": "LineString", "coordinates": ring}, "properties": {}})
+    before = np.random.default_rng(0).uniform([400000, 370000], [405000, 375000], (100, 2))
+    control = Control(np.vstack([before, before[:1] - [300_000, 0]]), np.vstack([before, before[:1]]) + 2.0)
+    assert known_breaks(path, control).count == 2
+
+
+def test_a_fit_without_the_breaks_of_the_check_is_a_sentence(folder: Path) -> None:
+    migration = Migration.open(folder)
+    check_control(migration)
+    migration.control_breaks.unlink()
+    with pytest.raises(ControlError, match="Check the control again"):
+        fit_field(migration)
 
 
 def test_a_break_layer_without_lines_is_a_sentence(tmp_path: Path) -> None:

@@ -137,6 +137,17 @@ def test_the_means_of_cells_lose_nothing_where_the_shift_bends():
     assert 0.7 < ratio < 1.2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_town_surveyed_house_by_house_does_not_hide_the_range_of_the_land(seed):
+    """Whichever control is drawn: four corners of a house moved alike, each house by itself, the land slowly."""
+    rng = np.random.default_rng(1)
+    corner = rng.uniform(2000, 3000, (500, 1, 2)) + np.array([[0, 0], [9, 0], [9, 7], [0, 7]])
+    before = np.concatenate([rng.uniform(0, 6000, (3000, 2)), corner.reshape(-1, 2)])
+    shift = 0.3 * np.sin(before / 1500) + rng.normal(0, 0.3, before.shape)
+    shift[3000:] += np.repeat(rng.normal(0, 0.5, (500, 2)), 4, axis=0)
+    assert estimate_covariance([Control(before, before + shift)], seed).length_m > 1000.0
+
+
 def test_file_keeps_every_bit(fitted, inside, tmp_path):
     """Written and read back, the field moves every place to the same bit and tells the same story."""
     path = tmp_path / "shift.field"

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist, pdist, squareform
 
 from .contract import Control, Points
+from .support import mean_spacing_m
 from .trend import Frame
 
 SMOOTHNESSES = (0.5, 1.5, 2.5)
@@ -169,15 +170,29 @@ def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
     """At most ``MOST_BLOCKS`` blocks of at most ``BLOCK_SIZE``, each from one piece.
 
     Where there is more control than that, half of the blocks are compact and show noise and the short range;
-    the others are thinned from a whole piece and show the long range.
+    the others are thinned from a whole piece and show the long range. Both are of control that stands apart.
     """
     rng = np.random.default_rng(seed)
     sizes = np.array([len(piece) for piece in pieces], dtype=float)
     if sizes.sum() <= MOST_BLOCKS * BLOCK_SIZE:
         return [piece.take(rows) for piece in pieces for rows in _compact_rows(piece.before)]
+    pieces = [_apart(piece, rng) for piece in pieces]
     drawn = [pieces[k] for k in rng.choice(len(pieces), MOST_BLOCKS, p=sizes / sizes.sum())]
     compact = [_compact_block(piece, rng) for piece in drawn[::2]]
     return compact + [piece.take(np.sort(rng.permutation(len(piece))[:BLOCK_SIZE])) for piece in drawn[1::2]]
+
+
+def _apart(piece: Control, rng: np.random.Generator) -> Control:
+    """One control point of each square as wide as their mean spacing.
+
+    Corners of one building moved together, each building of a resurveyed town by itself: a block in which they stand
+    by fours would show a range of ten metres and hide that of the land.
+    """
+    side_m = max(mean_spacing_m(piece.before), 1e-6)
+    order = rng.permutation(len(piece))
+    column_row = np.floor((piece.before[order] - piece.before.min(axis=0)) / side_m).astype(np.int64)
+    first = np.unique(column_row, axis=0, return_index=True)[1]
+    return piece.take(np.sort(order[first]))
 
 
 def _compact_block(piece: Control, rng: np.random.Generator) -> Control:

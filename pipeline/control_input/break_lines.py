@@ -8,7 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.control_input.lines import open_line_layer
+from qa.breaks import usable_rows
+from transforms.breaks import Breaks
+from transforms.contract import Control
 from transforms.errors import SourceError
+
+
+def known_breaks(path: Path, control: Control) -> Breaks:
+    """The breaks that a layer of lines gives, over the land that the control covers.
+
+    A row with a lost digit is no land: it would coarsen the raster by which the lines close off pieces.
+
+    Raises
+    ------
+    SourceError
+        As ``read_break_lines``.
+    """
+    usable = usable_rows(control)
+    places = control.before[usable if usable.any() else np.isfinite(control.before).all(axis=1)]
+    return Breaks.from_lines(read_break_lines(path), (*places.min(axis=0).tolist(), *places.max(axis=0).tolist()))
 
 
 def read_break_lines(path: Path) -> list[NDArray[np.float64]]:

@@ -25,6 +25,12 @@ finish_layer = dg.define_asset_job(
     description="Merge the officers' decisions of one layer and export it. The sensor starts it.",
 )
 
+update_board = dg.define_asset_job(
+    "update_board",
+    selection=["qa_board"],
+    description="Draw the manager's page anew. The other jobs do so for each layer; the command does it once, last.",
+)
+
 
 @dg.sensor(
     job=finish_layer,

@@ -94,14 +94,18 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
 
     from pipeline.definitions import defs
 
+    board = dg.AssetKey("qa_board")
     found = _Found()
     with dg.DagsterInstance.get() as instance:
 
         def run_job(job: str, layer: str | None = None) -> bool:
             report(f"{job} {layer or ''}".strip())
-            result = defs.resolve_job_def(job).execute_in_process(
+            definition = defs.resolve_job_def(job)
+            of_layer = sorted(set(definition.asset_layer.executable_asset_keys) - {board})
+            result = definition.execute_in_process(
                 instance=instance,
                 partition_key=layer,
+                asset_selection=of_layer if layer else None,  # the board is drawn once, last
                 run_config=_QUIET,
                 raise_on_error=False,
                 tags={MIGRATION_TAG: str(migration.root)},
@@ -115,6 +119,7 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
         if run_job("fit_shift"):
             for layer in layers:
                 run_job("migrate_layer", layer)
+            run_job("update_board")
     return found
 
 
