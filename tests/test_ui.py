@@ -45,10 +45,15 @@ pytestmark = [
 ]
 
 
+HALF_WRITTEN = "review/.tree_points.0123abcd.part.gpkg"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migration that is its own DAGSTER_HOME, in which a crash left a run that counts as started."""
+    """A migration that is its own DAGSTER_HOME, in which a crash left a run that counts as started, and half a file."""
     folder = tmp_path_factory.mktemp("ui")
+    (folder / "review").mkdir()
+    (folder / HALF_WRITTEN).write_bytes(b"half")
     for name in ("dagster.yaml", "data/demo/migration.yaml"):
         shutil.copyfile(PROJECT / name, folder / Path(name).name)
     left_behind = (
@@ -232,16 +237,17 @@ def test_a_browser_shows_every_stage(browser: Any, address: str) -> None:
     page.goto(f"{address}/assets/quality")
     page.get_by_text("One row of measures per feature").first.wait_for(timeout=60_000)
     page.goto(f"{address}/jobs")
-    for job in ("fit_shift", "migrate_layer", "finish_layer"):
+    for job in ("fit_shift", "migrate_layer", "finish_layer", "update_board"):
         page.get_by_text(job).locator("visible=true").first.wait_for(timeout=60_000)
     page.close()
     assert not refused
 
 
-def test_a_run_that_a_crash_left_started_is_cleared(address: str) -> None:
-    """It would keep its slot for ever."""
+def test_what_a_crash_left_behind_is_cleared(folder: Path, address: str) -> None:
+    """A run that counts as started would keep its slot for ever; half a file nobody will finish."""
     runs = ask(address, "{runsOrError{... on Runs{results{jobName status}}}}")["runsOrError"]["results"]
     assert [(run["jobName"], run["status"]) for run in runs] == [("cut_off", "FAILURE")]
+    assert not (folder / HALF_WRITTEN).exists()
 
 
 def test_a_second_ui_is_refused_in_a_sentence(folder: Path, address: str) -> None:

@@ -11,8 +11,13 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from pipeline.files import remove_half_written
-from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance, migration_lock
+from pipeline.orchestration.instance import (
+    MIGRATION_TAG,
+    MIGRATION_VARIABLE,
+    enter_instance,
+    migration_lock,
+    remove_leftovers,
+)
 from pipeline.storage import Migration
 from transforms.errors import PostPaiError, SettingsError
 
@@ -53,8 +58,7 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     enter_instance()
     try:
         with migration_lock(migration.root):
-            for folder in (migration.build_dir, migration.review_dir, migration.exports_dir):
-                remove_half_written(folder)
+            remove_leftovers(migration)
             found = _run_assets(migration, names, _reporter(progress))
     except Timeout:
         raise SettingsError(

@@ -12,6 +12,9 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock, Timeout
 
+from pipeline.files import remove_half_written
+from pipeline.storage import Migration
+
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of ``dagster.yaml``, ``data/`` and the packages."""
 
@@ -41,6 +44,12 @@ def migration_lock(root: Path) -> FileLock:
     folder = root / "build"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / ".lock", timeout=0)
+
+
+def remove_leftovers(migration: Migration) -> None:
+    """Remove what a killed run began to write for the migration; only who holds its lock may."""
+    for folder in (migration.build_dir, migration.review_dir, migration.exports_dir):
+        remove_half_written(folder)
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:

@@ -15,14 +15,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
 from pipeline.files import write_json
-from pipeline.orchestration.instance import MIGRATION_VARIABLE, PROJECT_DIR, enter_instance, fail_abandoned_runs
+from pipeline.orchestration.instance import (
+    MIGRATION_VARIABLE,
+    PROJECT_DIR,
+    enter_instance,
+    fail_abandoned_runs,
+    migration_lock,
+    remove_leftovers,
+)
 from pipeline.storage import Migration
 from transforms.errors import SettingsError
 
@@ -56,7 +63,7 @@ def serve(root: Path, *, port: int, allow_hosts: list[str], read_only: bool = Fa
         if not read_only:
             for place in (Path(os.environ["DAGSTER_HOME"]) / "data" / "dagster", migration.build_dir):
                 stack.enter_context(_sole_ui(place, migration, port))
-            _clear_up()
+            _clear_up(migration)
         print(f"Post-PAI: {migration.settings.title}{' (read only)' if read_only else ''}", flush=True)
         _run_together(_commands(port, read_only), _environment(migration, allow_hosts), f"http://127.0.0.1:{port}")
 
@@ -89,8 +96,10 @@ def _already_open(note: Path) -> str:
     )
 
 
-def _clear_up() -> None:
-    """What a crash left behind: runs that count as started although their process is gone."""
+def _clear_up(migration: Migration) -> None:
+    """What a crash left behind: files half written, and runs that count as started although their process is gone."""
+    with suppress(Timeout), migration_lock(migration.root):  # while the command runs, the files are not ours to judge
+        remove_leftovers(migration)
     with dg.DagsterInstance.get() as instance:
         cleared = fail_abandoned_runs(instance)
     if cleared:
