@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import borough
+import dagster as dg
 import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
@@ -195,6 +196,15 @@ def test_two_runs_at_once_on_one_migration(corner: Corner) -> None:
     """The second is told in one sentence, and the first is not disturbed."""
     assert corner.rival.returncode == 1
     assert_one_sentence(corner.rival.stderr, "Another run is at work")
+
+
+def test_the_board_is_drawn_last_and_not_for_each_layer(corner: Corner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its turn a layer counts as outdated when the shift has changed, and the closing table would say so."""
+    monkeypatch.chdir(corner.job.home)
+    with dg.DagsterInstance.from_config(str(corner.job.home)) as instance:
+        drawn = instance.fetch_materializations(dg.AssetKey("qa_board"), limit=99).records
+        jobs = {instance.get_run_by_id(record.run_id).job_name for record in drawn}  # type: ignore[union-attr]
+    assert jobs == {"update_board"}
 
 
 def test_a_second_run_gives_the_same_and_moves_nothing_twice(corner: Corner) -> None:
