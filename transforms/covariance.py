@@ -25,7 +25,12 @@ NOT_TOLD_APART = 3.0
 """Log-likelihood by which one covariance passes another before a test at 95 % tells them apart (two figures free)."""
 
 BLOCK_SIZE = 400
-MOST_BLOCKS = 6
+MOST_SEEN = 2400
+"""Control up to here is all looked at, in compact blocks."""
+
+BLOCKS_DRAWN = 10
+"""Of more control so many blocks: with six, one unlucky draw in ten or so shows no range of the land."""
+
 MOST_POLISHED = 1000
 """Control up to here is also looked at whole, which tells more than its parts."""
 
@@ -167,17 +172,17 @@ def _spacing(block: _Block) -> float:
 
 
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
-    """At most ``MOST_BLOCKS`` blocks of at most ``BLOCK_SIZE``, each from one piece.
+    """Blocks of at most ``BLOCK_SIZE``, each from one piece.
 
     Where there is more control than that, half of the blocks are compact and show noise and the short range;
     the others are thinned from a whole piece and show the long range. Both are of control that stands apart.
     """
     rng = np.random.default_rng(seed)
     sizes = np.array([len(piece) for piece in pieces], dtype=float)
-    if sizes.sum() <= MOST_BLOCKS * BLOCK_SIZE:
+    if sizes.sum() <= MOST_SEEN:
         return [piece.take(rows) for piece in pieces for rows in _compact_rows(piece.before)]
     pieces = [_apart(piece, rng) for piece in pieces]
-    drawn = [pieces[k] for k in rng.choice(len(pieces), MOST_BLOCKS, p=sizes / sizes.sum())]
+    drawn = [pieces[k] for k in rng.choice(len(pieces), BLOCKS_DRAWN, p=sizes / sizes.sum())]
     compact = [_compact_block(piece, rng) for piece in drawn[::2]]
     return compact + [piece.take(np.sort(rng.permutation(len(piece))[:BLOCK_SIZE])) for piece in drawn[1::2]]
 
