@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from outcomes import make_migration, plots, write_layer
 
+from pipeline.breaks_file import write_breaks
 from pipeline.pages import asset_pictures
 from pipeline.pages.dashboard import (
     STATUS_LOOKS,
@@ -17,9 +18,11 @@ from pipeline.pages.dashboard import (
     risk_chart,
     uncertainty_map,
 )
+from pipeline.pages.layer_pictures import read_control_places
 from pipeline.pages.outcome import STATUSES, Counts
 from qa.accuracy import Score
 from qa.risk import measured_curve
+from transforms.breaks import Breaks
 from transforms.contract import Control
 from transforms.similarity import Similarity
 
@@ -59,6 +62,17 @@ def test_days_are_drawn_for_one_as_for_many(days):
     assert width_px(days_chart(days)) <= WIDEST_PX
 
 
+def test_the_map_of_the_control_shows_the_breaks_it_was_judged_by(tmp_path):
+    """Before a field is fitted too, and not those of the fit before."""
+    migration = make_migration(tmp_path / "borough")
+    middle = read_control_places(migration).places.mean(axis=0)
+    drawn = set()
+    for lines in ([], [], [np.add(middle, [[-600.0, 0.0], [600.0, 0.0]])]):
+        write_breaks(migration.control_breaks, Breaks.from_lines(lines, (*(middle - 500.0), *(middle + 500.0))))
+        drawn.add(asset_pictures.draw_control(migration).content)
+    assert len(drawn) == 2
+
+
 def test_pictures_of_a_layer_come_from_the_files_of_its_stages(tmp_path):
     """Before a field is fitted too; without a shape there is nothing to draw."""
     migration = make_migration(tmp_path / "borough")
@@ -66,5 +80,5 @@ def test_pictures_of_a_layer_come_from_the_files_of_its_stages(tmp_path):
     write_layer(migration, "trees", shapes=np.array([None] * 3, dtype=object), status=["unmoved"] * 3)
     assert asset_pictures.draw_outcome(migration, "parks") and asset_pictures.draw_verdicts(migration, "parks")
     assert asset_pictures.draw_outcome(migration, "trees") is None
-    assert asset_pictures.draw_control(migration) and asset_pictures.draw_field(migration) is None
+    assert asset_pictures.draw_field(migration) is None
     assert asset_pictures.draw_board(migration, ["parks", "trees"])

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from pipeline.breaks_file import read_breaks
 from pipeline.field_file import read_field
 from pipeline.fitted import Fitted
 from pipeline.pages.charts import histogram
@@ -46,13 +47,12 @@ from transforms.contract import Points
 _DRAWN = 6_000
 
 
-def draw_control(migration: Migration, breaks: list[Points] | None = None) -> Picture | None:
-    """The control by verdict."""
+def draw_control(migration: Migration) -> Picture | None:
+    """The control by verdict, with the breaks by which it was judged."""
     control = read_control_places(migration)
     if not len(control.places):
         return None
-    fitted = _fitted(migration)
-    return control_map(control, _control_extent(migration), breaks or _breaks(fitted))
+    return control_map(control, _control_extent(migration), read_breaks(migration.control_breaks).lines)
 
 
 def draw_field(migration: Migration) -> Picture | None:
