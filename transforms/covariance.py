@@ -174,7 +174,7 @@ def _spacing(block: _Block) -> float:
 def _chosen_blocks(pieces: Sequence[Control], seed: int) -> list[Control]:
     """Blocks of at most ``BLOCK_SIZE``, each from one piece.
 
-    Where there is more control than that, half of the blocks are compact and show noise and the short range;
+    Where there is more control than ``MOST_SEEN``, half of the blocks are compact and show noise and the short range;
     the others are thinned from a whole piece and show the long range. Both are of control that stands apart.
     """
     rng = np.random.default_rng(seed)

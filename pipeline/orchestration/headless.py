@@ -105,11 +105,11 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
         def run_job(job: str, layer: str | None = None) -> bool:
             report(f"{job} {layer or ''}".strip())
             definition = defs.resolve_job_def(job)
-            of_layer = sorted(set(definition.asset_layer.executable_asset_keys) - {board})
+            assets = set(definition.asset_layer.executable_asset_keys)
             result = definition.execute_in_process(
                 instance=instance,
                 partition_key=layer,
-                asset_selection=of_layer if layer else None,  # the board is drawn once, last
+                asset_selection=sorted(assets - {board}) if layer else None,  # the board is drawn once, last
                 run_config=_QUIET,
                 raise_on_error=False,
                 tags={MIGRATION_TAG: str(migration.root)},
