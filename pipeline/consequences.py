@@ -17,6 +17,7 @@ import shapely
 
 from pipeline.files import whole_file
 from pipeline.geometry.linear_copy import linear_copy
+from pipeline.made_from import made_from, why_mixed
 from pipeline.storage import Migration
 from qa.answers import changed_answers, changed_sides
 from qa.base_maps import BaseMaps, Geometries
@@ -58,7 +59,7 @@ def list_consequences(
     for outcome, found in _all(migration, layer_name, before, after, base, lines):
         outcomes.append(outcome)
         rows += found
-    table = pa.Table.from_pylist(rows, _SCHEMA)
+    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata(made_from(migration, layer_name, "consequences")))
     with whole_file(migration.consequences(layer_name)) as beside:
         pq.write_table(table, beside)
     with whole_file(migration.consequences(layer_name).with_suffix(".csv")) as beside:
@@ -85,7 +86,7 @@ def _layers_before(migration: Migration, layer_name: str) -> Iterator[str]:
     for layer in migration.settings.layers:
         if layer.name == layer_name:
             return
-        if migration.staged(layer.name).exists() and migration.proposed(layer.name).exists():
+        if not why_mixed(migration, layer.name, "consequences"):
             yield layer.name
 
 

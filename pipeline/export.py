@@ -36,12 +36,13 @@ from pipeline.fingerprint import layer_hash
 from pipeline.formats.stream import Written
 from pipeline.ledger import record_export
 from pipeline.logbook import read_head
+from pipeline.made_from import why_mixed
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.sign_off import sign_off_state
 from pipeline.pages.evidence import write_evidence
 from pipeline.pages.outcome import Counts, Outcome, read_outcome
 from pipeline.storage import Migration
-from transforms.errors import FieldError
+from transforms.errors import ExportError, FieldError
 
 EXCHANGE_FORMS = (".json", ".tif", ".gsb")
 """The forms of the shift that PROJ, GDAL and QGIS apply."""
@@ -83,9 +84,12 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
     Raises
     ------
     ExportError
-        If the review stage has not run, a format cannot hold the layer, what was written does not read back as
-        what came in, or a file to be replaced is open in another program. The earlier export then stays.
+        If the review stage has not run on what the stages before made last, a format cannot hold the layer, what was
+        written does not read back as what came in, or a file to be replaced is open in another program. The earlier
+        export then stays.
     """
+    if mixed := why_mixed(migration, layer_name, "review"):
+        raise ExportError(mixed)
     outcome = read_outcome(migration, layer_name)
     approval = sign_off_state(migration, layer_name)
     is_final = not outcome.counts.open and approval.allows_final

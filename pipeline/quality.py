@@ -16,6 +16,7 @@ from pipeline.base_maps import read_base_maps
 from pipeline.choices import Strategy
 from pipeline.files import whole_file
 from pipeline.geometry.linear_copy import linear_copy
+from pipeline.made_from import made_from, why_mixed
 from pipeline.storage import Migration
 from qa import triage
 from qa.base_maps import BaseMaps
@@ -30,6 +31,7 @@ from qa.risk import expected_wrong, measured_curve
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
 from transforms.contract import Control
+from transforms.errors import SourceError
 
 _ANSWERED_BY_THE_MAP = ("base_map_disagrees", "control_disagrees")
 """Findings about the surroundings of a feature, which do not count where it lies on its own lines all round."""
@@ -79,10 +81,12 @@ def judge_layer(migration: Migration, layer_name: str) -> QualitySummary:
     Raises
     ------
     SourceError
-        If the staged and the shifted rows are not the same.
+        If a stage before has not run, or the tables that were left do not belong together.
     SettingsError
         If a limit is overridden that does not exist.
     """
+    if mixed := why_mixed(migration, layer_name, "consequences"):
+        raise SourceError(mixed)
     staged = pq.read_table(migration.staged(layer_name))
     shifted = pq.read_table(migration.proposed(layer_name))
     require_the_same_rows(staged["pai_row"].to_numpy(), shifted["pai_row"].to_numpy(), layer_name)
@@ -230,11 +234,8 @@ def _reattachment(proposed: pa.Table) -> Masks:
 
 def _changed_relations(migration: Migration, layer_name: str, count: int) -> Masks:
     """Which features lie in other things than before, as the stage reattach has listed them."""
-    path = migration.consequences(layer_name)
-    if not path.exists():
-        return {}
     changed = np.zeros(count, dtype=bool)
-    changed[pq.read_table(path, columns=["pai_row"])["pai_row"].to_numpy()] = True
+    changed[pq.read_table(migration.consequences(layer_name), columns=["pai_row"])["pai_row"].to_numpy()] = True
     return {"relation_changed": changed}
 
 
@@ -276,7 +277,7 @@ def _write(
         "risk": verdicts.risk,
     }
     with whole_file(migration.quality(layer_name)) as beside:
-        pq.write_table(pa.table(columns), beside)
+        pq.write_table(pa.table(columns, metadata=made_from(migration, layer_name, "quality")), beside)
 
 
 def _doubts(measures: Measures, verdicts: triage.Verdicts, limits: Limits) -> NDArray[Any]:

@@ -27,6 +27,8 @@ from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.move import STRADDLING, MovedBatch, MoveRules
 from pipeline.geometry.neighbour_layers import neighbour_places
 from pipeline.geometry.wkb_batch import WkbBatch
+from pipeline.made_from import made_from, why_mixed
+from pipeline.officers.outdated import why_older_than_fit
 from pipeline.settings import LayerSettings
 from pipeline.storage import Migration
 from qa.attachment import TELLING_M, Attachment, attach
@@ -75,7 +77,7 @@ def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
     Raises
     ------
     SourceError
-        If the layer is not shifted, or a base map cannot be read.
+        If the layer is not shifted, or was before the shift was fitted anew, or a base map cannot be read.
     SettingsError
         If the layer is to be re-attached and no base maps are named.
     """
@@ -99,6 +101,8 @@ def _attach_again(
         )
     outcome = _reattached(migration, settings, shifted, base)
     table = _with_attachment(shifted, outcome)
+    note = made_from(migration, settings.name, "reattach")
+    table = table.replace_schema_metadata({**(shifted.schema.metadata or {}), **note})
     with whole_file(migration.reattached(settings.name)) as beside:
         pq.write_table(table, beside)
     return _summary(settings.name, shifted, table, outcome)
@@ -127,10 +131,9 @@ class _Outcome:
 
 
 def _read_shifted(migration: Migration, layer_name: str) -> pa.Table:
-    path = migration.shifted(layer_name)
-    if not path.exists():
-        raise SourceError(f"Layer {layer_name} cannot be re-attached: {path} is missing. Run the stage shift first.")
-    return pq.read_table(path)
+    if mixed := why_mixed(migration, layer_name, "shift") or why_older_than_fit(migration, layer_name):
+        raise SourceError(mixed)
+    return pq.read_table(migration.shifted(layer_name))
 
 
 def _reattached(migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps) -> _Outcome:
@@ -228,7 +231,7 @@ def _with_attachment(shifted: pa.Table, outcome: _Outcome) -> pa.Table:
     columns["is_attached"] = pa.array(outcome.moved & (outcome.length_m["attached"] > 0))
     columns |= {f"{name}_m": pa.array(outcome.length_m[name]) for name in _OUTCOMES}
     columns["reattach_reasons"] = pa.array(_reasons(outcome), pa.list_(pa.string()))
-    return pa.table(columns).replace_schema_metadata(shifted.schema.metadata)
+    return pa.table(columns)
 
 
 def _no_longer_straddling(shifted: pa.Table, placed: NDArray[np.bool_]) -> dict[str, pa.Array]:

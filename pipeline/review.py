@@ -111,7 +111,7 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     decisions = read_decisions(migration.decisions_log, layer_name)
     stand = standing(decisions, rows)
     outcomes = merge(rows, stand)
-    write_corrected(migration.corrected(layer_name), rows, outcomes, run_id)
+    write_corrected(migration, layer_name, rows, outcomes, run_id)
     is_offered, trouble = _offer_all(migration, layer_name, rows, outcomes, stand, collected)
     far = _far_fixes(collected.new, rows, migration.settings.control.length_reject_m)
     outdated = why_outdated(migration, layer_name)

@@ -38,6 +38,7 @@ from pipeline.geometry.move import (
     MoveRules,
 )
 from pipeline.geometry.neighbour_layers import neighbour_places
+from pipeline.made_from import made_from
 from pipeline.settings import LayerSettings
 from pipeline.shift_file import ShiftedFile, shift_file
 from pipeline.storage import Migration
@@ -201,7 +202,8 @@ def _write_proposal(
             moved = move_layer(
                 survey, fitted.field, rules, settings.shape, executor, wanted=wanted, with_distances=True
             )
-            write_batches(migration.shifted(settings.name), _COLUMNS, _proposals(moved, regimes, tally, lengths))
+            schema = _COLUMNS.with_metadata(made_from(migration, settings.name, "shift"))
+            write_batches(migration.shifted(settings.name), schema, _proposals(moved, regimes, tally, lengths))
     return _summary(settings.name, regimes, tally, lengths, survey.hanging_nodes)
 
 

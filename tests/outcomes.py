@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from stage_tables import belong_together
 
 from pipeline.storage import Migration
 
@@ -60,6 +61,7 @@ def write_layer(
     migration.manifest(layer).write_text(
         json.dumps({"files": {f"{layer}.gpkg": "0" * 64}, "driver": "GPKG"}), encoding="utf-8"
     )
+    belong_together(migration, layer)
 
 
 def _default_status(count: int) -> list[str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from shapely.affinity import translate
+from stage_tables import belong_together
 
 from pipeline.fingerprint import read_geometry
 from pipeline.settings import ControlSettings, LayerSettings, Settings
@@ -88,6 +89,7 @@ def write_stages(
         residual_m=[0.1, 0.1],
         standardised_residual=[0.5, 0.5],
     )
+    belong_together(migration, layer)
 
 
 def save(migration: Migration, row: int, layer: str = LAYER, **changes: Any) -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 from outcomes import make_migration, plots, write_layer
+from stage_tables import belong_together
 
 from pipeline.delivery import layer_files
 from pipeline.delivery.digest import TableDigest
@@ -226,6 +227,7 @@ def test_batches_of_any_size_are_joined_in_step(migration, monkeypatch):
     all_moved(migration)
     staged = pq.read_table(migration.staged("parks"))
     pq.write_table(staged, migration.staged("parks"), row_group_size=17)
+    belong_together(migration, "parks")
     monkeypatch.setattr(layer_files, "_BATCH_ROWS", 23)
     out = table_of(next(path for path in export_layer(migration, "parks", "r1").files if path.suffix == ".gpkg"))
     after = shapely.from_wkb(out["pai_geometry"].to_numpy(zero_copy_only=False))
@@ -262,7 +264,7 @@ def test_an_unknown_status_is_refused(migration):
 
 def test_a_layer_not_reviewed_yet_is_refused_in_one_sentence(migration):
     """With the cure."""
-    with pytest.raises(ExportError, match="Run the stages up to review first"):
+    with pytest.raises(ExportError, match=r"Layer trees: .* missing .* Run the layer again"):
         export_layer(migration, "trees", "r1")
 
 

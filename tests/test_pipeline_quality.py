@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from stage_tables import belong_together
 from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 
 from pipeline import quality
@@ -87,6 +88,7 @@ def write_layer(
         "attached_m": np.broadcast_to(attached_m, len(geometries)),
     }
     pq.write_table(pa.table(shifted), migration.shifted("sites"))
+    belong_together(migration, "sites")
 
 
 def judged_by(migration, staged):
@@ -266,6 +268,7 @@ def test_what_its_own_lines_placed_is_accepted_however_unsure_the_field_is(migra
         columns = {name: shifted[name] for name in kept} | unsure | {"is_placed_by_map": pa.array([placed] * 60)}
         columns["pai_geometry"] = wkb([*on_new_map(areas[:30]), *shapely.segmentize(on_new_map(areas[30:]), 4.0)])
         pq.write_table(pa.table(columns), migration.shifted("sites"))
+        belong_together(migration, "sites")
         verdicts[placed] = [row["verdict"] for row in judged(migration)[1]]
     assert "review" in verdicts[False]
     assert set(verdicts[True]) == {"accept"}

@@ -8,11 +8,14 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from stage_tables import belong_together
 from two_maps import LittleField, is_west, on_new_map, plots
 
 from pipeline import reattach
+from pipeline.files import sha256
 from pipeline.formats import write_batches
 from pipeline.geometry.linear_copy import linear_copy
+from pipeline.ledger import record_shift
 from pipeline.settings import read_settings
 from pipeline.storage import Migration
 from transforms.errors import SettingsError, SourceError
@@ -93,6 +96,7 @@ def write_layer(migration, name, shapes, small_scale=False):
         "pai_geometry": wkb(shapely.transform(shapes, OffField())),
     }
     pq.write_table(pa.table(shifted), migration.shifted(name))
+    belong_together(migration, name)
 
 
 def wkb(shapes):
@@ -182,5 +186,17 @@ def test_without_base_maps_the_refusal_says_what_to_do(migration, monkeypatch, t
 
 def test_a_layer_that_is_not_shifted_is_refused(migration, monkeypatch, tmp_path):
     elsewhere = Migration(tmp_path, migration.settings)
-    with pytest.raises(SourceError, match="Run the stage shift first"):
+    with pytest.raises(SourceError, match="the copy of its source is missing"):
         run(elsewhere, "sites", monkeypatch)
+
+
+def test_a_shift_of_an_earlier_fit_is_not_attached_by_the_field_of_today(migration, monkeypatch):
+    """Half of the proposal would be of one shift and half of the other."""
+    migration.field_file.parent.mkdir(parents=True)
+    migration.field_file.write_bytes(b"fitted anew")
+    digests = {"source_digest": "s", "geometry_digest": "g", "control_digest": "c", "field_digest": "an earlier one"}
+    record_shift(migration, "sites", **digests, run_id="r1")
+    with pytest.raises(SourceError, match="before the shift was fitted anew"):
+        run(migration, "sites", monkeypatch)
+    record_shift(migration, "sites", **digests | {"field_digest": sha256(migration.field_file)}, run_id="r2")
+    assert run(migration, "sites", monkeypatch).features == 40

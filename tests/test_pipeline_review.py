@@ -428,7 +428,7 @@ def test_a_layer_may_not_be_called_as_the_file_calls_its_own(tmp_path: Path) -> 
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     migration = make_migration(tmp_path)
-    with pytest.raises(ReviewError, match="Run the stage sources first"):
+    with pytest.raises(ReviewError, match=r"the copy of its source is missing .* Run the layer again"):
         review_layer(migration, LAYER, "run-1")
 
 

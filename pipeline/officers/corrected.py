@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,18 +12,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.files import whole_file
+from pipeline.made_from import made_from
 from pipeline.officers.layer_rows import LayerRows
 from pipeline.officers.merge import Outcome, displacement_m
+from pipeline.storage import Migration
 
 
-def write_corrected(path: Path, rows: LayerRows, outcomes: Sequence[Outcome], run_id: str) -> None:
-    """Write the corrected table, whole or not at all.
+def write_corrected(
+    migration: Migration, layer: str, rows: LayerRows, outcomes: Sequence[Outcome], run_id: str
+) -> None:
+    """Write the corrected table of a layer, whole or not at all.
 
     A ``moved`` feature has its proposal's place, shift and standard error; a ``fixed`` one the officer's place, the
     distance between the centroids, and no standard error; every other lies as found, with a shift of 0.
     """
-    table = _corrected(rows, outcomes, run_id).replace_schema_metadata(_geoparquet(rows.staged))
-    with whole_file(path) as beside:
+    metadata = _geoparquet(rows.staged) | made_from(migration, layer, "review")
+    table = _corrected(rows, outcomes, run_id).replace_schema_metadata(metadata)
+    with whole_file(migration.corrected(layer)) as beside:
         pq.write_table(table, beside, compression="zstd")
 
 

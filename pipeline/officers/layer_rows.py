@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.fingerprint import feature_hash, geometry_hashes
 from pipeline.formats.stream import feature_id_column
+from pipeline.made_from import why_mixed
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
@@ -172,22 +171,17 @@ def read_layer_rows(migration: Migration, layer_name: str) -> LayerRows:
     Raises
     ------
     ReviewError
-        If a stage has not run, or the tables are not of the same features.
+        If a stage has not run, or the tables that were left do not belong together.
     """
-    staged = _read(migration.staged(layer_name), None, layer_name, "sources")
-    shifted = _read(migration.proposed(layer_name), _SHIFTED_COLUMNS, layer_name, "reattach")
-    quality = _read(migration.quality(layer_name), _QUALITY_COLUMNS, layer_name, "quality")
+    if mixed := why_mixed(migration, layer_name, "quality"):
+        raise ReviewError(mixed)
+    staged = pq.read_table(migration.staged(layer_name))
+    shifted = pq.read_table(migration.proposed(layer_name), columns=_SHIFTED_COLUMNS)
+    quality = pq.read_table(migration.quality(layer_name), columns=_QUALITY_COLUMNS)
     for stage, table in (("sources", staged), ("reattach", shifted), ("quality", quality)):
         _refuse_other_rows(table, staged.num_rows, layer_name, stage)
     id_column = migration.settings.layer(layer_name).id_column
     return LayerRows(staged, shifted, quality, id_column if id_column in staged.column_names else None)
-
-
-def _read(path: Path, columns: list[str] | None, layer: str, stage: str) -> pa.Table:
-    if not path.exists():
-        raise ReviewError(f"Layer {layer} cannot be reviewed: {path} is missing. Run the stage {stage} first.")
-    wanted: Any = columns
-    return pq.read_table(path, columns=wanted)
 
 
 def _refuse_other_rows(table: pa.Table, count: int, layer: str, stage: str) -> None:

@@ -18,6 +18,11 @@ def why_outdated(migration: Migration, layer: str) -> str:
             f"Layer {layer}: officers have judged or added control since the shift was fitted. Run post-pai run "
             "(in the UI fit_shift, then migrate_layer), so that it counts."
         )
+    return why_older_than_fit(migration, layer)
+
+
+def why_older_than_fit(migration: Migration, layer: str) -> str:
+    """A sentence if a layer was shifted with another field than today's; empty if not, or if it never was."""
     shifted = [each for each in read_lines(migration.ledger) if (each["event"], each["layer"]) == ("shifted", layer)]
     if shifted and migration.field_file.exists() and shifted[-1]["field"] != sha256(migration.field_file):
         return (

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pipeline.delivery.digest import TableDigest
 from pipeline.files import sha256
 from pipeline.logbook import append_line, read_lines
+from pipeline.made_from import why_mixed
 from pipeline.officers.decisions import UNKNOWN_OFFICER, Decision, in_force, is_on_feature, read_decisions
 from pipeline.officers.outdated import why_outdated
 from pipeline.storage import Migration
@@ -84,7 +85,8 @@ def sign_layer(migration: Migration, layer: str, officer: str, note: str = "", n
     Raises
     ------
     ReviewError
-        If features are open, the proposals are outdated, or the signer is not a second person.
+        If there is no outcome of what the stages made last, features are open, the proposals are outdated, or the
+        signer is not a second person.
     LogError
         If the log of decisions is damaged.
     """
@@ -152,10 +154,10 @@ def _sign_off(record: dict[str, Any]) -> SignOff:
 
 
 def _refuse_unready(migration: Migration, layer: str) -> None:
-    path = migration.corrected(layer)
-    if not path.exists():
-        raise ReviewError(f"Layer {layer} cannot be signed: it has no outcome yet. Run post-pai run first.")
-    open_features = pq.read_table(path, columns=["pai_status"])["pai_status"].to_pylist().count("open")
+    if mixed := why_mixed(migration, layer, "review"):
+        raise ReviewError(f"Layer {layer} cannot be signed yet. {mixed}")
+    status = pq.read_table(migration.corrected(layer), columns=["pai_status"])["pai_status"].to_pylist()
+    open_features = status.count("open")
     if open_features:
         raise ReviewError(f"Layer {layer} cannot be signed: {open_features} features are open. Decide them first.")
     if outdated := why_outdated(migration, layer):

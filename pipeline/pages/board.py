@@ -19,6 +19,7 @@ import shapely
 from pipeline.delivery.place import manifest_path
 from pipeline.delivery.states import why_held
 from pipeline.files import read_json, sha256, whole_file
+from pipeline.made_from import why_mixed
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.progress import Progress, review_progress
 from pipeline.officers.sign_off import sign_off_state
@@ -203,25 +204,11 @@ def _unfinished(migration: Migration, layer: LayerSettings, state: State, next_s
 
 
 def _where_it_stopped(migration: Migration, layer_name: str) -> tuple[State, str] | None:
-    """The first stage whose file is missing or older than what it rests on; None where all are in order."""
-    stages = {
-        "sources": migration.staged(layer_name),
-        "shift": migration.shifted(layer_name),
-        "reattach": migration.proposed(layer_name),
-        "quality": migration.quality(layer_name),
-        "review": migration.corrected(layer_name),
-    }
-    if not stages["sources"].exists():
+    """The state and what to do where the stages up to review have not all run on one another; None where they have."""
+    if not migration.staged(layer_name).exists():
         return "waiting", "Not run yet: run this layer."
-    newest = 0
-    for stage, path in stages.items():
-        if not path.exists() or path.stat().st_mtime_ns < newest:
-            return (
-                "blocked",
-                f"Stopped before {stage}: read its failure or failed check in the Dagster UI, then run again.",
-            )
-        newest = path.stat().st_mtime_ns
-    return None
+    mixed = why_mixed(migration, layer_name, "review")
+    return ("blocked", f"{mixed} If it stops again, its failure or failed check says why.") if mixed else None
 
 
 def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
