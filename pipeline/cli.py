@@ -5,6 +5,7 @@ Heavy modules are imported inside the verbs: a small job must not wait for Dagst
 
 from __future__ import annotations
 
+import getpass
 import sys
 import warnings
 from pathlib import Path
@@ -203,7 +204,7 @@ def rollback(
     migration: MigrationFolder,
     layer: LayerName,
     to: Annotated[str | None, typer.Option(help="A run, original, or latest; left out, the states are listed.")] = None,
-    officer: Annotated[str, typer.Option(help="Who puts it back.")] = "",
+    officer: Annotated[str, typer.Option(help="Who puts it back [default: the account on this machine].")] = "",
     note: Note = "",
 ) -> None:
     """Put the export of a layer back to an earlier state, or list the states there are."""
@@ -214,7 +215,14 @@ def rollback(
     if to is None:
         sys.stdout.write(list_states(folder, layer))
     else:
-        typer.echo(put_back(folder, layer, to, officer, note).sentence)
+        typer.echo(put_back(folder, layer, to, officer.strip() or _account(), note).sentence)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # a machine without accounts or without names for them
+        return ""
 
 
 def _progress() -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from pipeline.delivery.layer_files import file_names, write_layer
 from pipeline.delivery.place import folder_beside, manifest_path, put_in_place, write_manifest
@@ -32,6 +29,7 @@ from pipeline.delivery.states import (
 )
 from pipeline.files import read_json, sha256
 from pipeline.ledger import record_put_back
+from pipeline.locks import alone_with
 from pipeline.pages.outcome import read_outcome
 from pipeline.storage import Migration
 from transforms.errors import ExportError
@@ -92,10 +90,12 @@ def put_back(
     ------
     ExportError
         If there is no such state, it is not what was kept, or a file is open in another program.
+    BusyError
+        If a run is at work on the layer.
     """
     now = now or datetime.now(UTC)
     migration.settings.layer(layer)
-    with _alone(migration), folder_beside(migration, layer) as beside:
+    with alone_with(migration, layer, wait_s=0.0), folder_beside(migration, layer) as beside:
         if to == ORIGINAL:
             manifest = _original(migration, layer, beside)
         else:
@@ -108,8 +108,7 @@ def put_back(
         )
         _keep_present(migration, layer)
         files, withdrawn = put_in_place(migration, layer, beside)
-    manifest |= {"put_back": who | {"when": now.isoformat(timespec="seconds")}}
-    write_manifest(migration, layer, manifest)
+        write_manifest(migration, layer, manifest | {"put_back": who | {"when": now.isoformat(timespec="seconds")}})
     return PutBack(layer, to, files, withdrawn)
 
 
@@ -131,19 +130,6 @@ def _keep_present(migration: Migration, layer: str) -> None:
         for file in files:
             shutil.copyfile(file, Path(folder) / file.name)
         keep_state(migration, layer, Path(folder), manifest, content=f"from before states were kept: {run}")
-
-
-@contextmanager
-def _alone(migration: Migration) -> Iterator[None]:
-    """The lock that a run holds on its migration."""
-    migration.build_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(migration.build_dir / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise ExportError(
-            f"A run is at work on {migration.root}. Wait until it has finished, then put the layer back."
-        ) from None
 
 
 @dataclass(frozen=True)

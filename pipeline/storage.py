@@ -36,6 +36,10 @@ class Migration:
         """Everything generated; safe to delete."""
         return self.root / "build"
 
+    def lock_file(self, part: str) -> Path:
+        """What the operating system locks while somebody is at work on a layer, or on another part."""
+        return self.build_dir / "locks" / f"{part}.lock"
+
     @property
     def control_table(self) -> Path:
         """Every control point read, with verdict and reasons (Parquet)."""

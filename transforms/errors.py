@@ -21,6 +21,10 @@ class SettingsError(PostPaiError):
     """``migration.yaml`` or an option says something impossible."""
 
 
+class BusyError(PostPaiError):
+    """Somebody else is at work on the same."""
+
+
 class SourceError(PostPaiError):
     """A source layer or control file cannot be used as it stands."""
 

@@ -13,6 +13,7 @@ import dagster as dg
 from pipeline.control import check_control
 from pipeline.export import export_layer, export_shift
 from pipeline.fit import fit_field
+from pipeline.locks import BOARD, SHIFT_FIELD, alone_with
 from pipeline.orchestration import checks, descriptions, views
 from pipeline.orchestration.catalogue import LAYERS, OWNERS, MigrationFolder
 from pipeline.pages.board import write_board
@@ -21,14 +22,17 @@ from pipeline.reattach import reattach_layer
 from pipeline.review import review_layer
 from pipeline.shift import shift_layer
 from pipeline.sources import stage_layer
+from pipeline.storage import Migration
 from transforms.errors import PostPaiError
 
 
 @contextmanager
-def _plain_failure() -> Iterator[None]:
-    """Show a user's mistake as its sentence, without a retry."""
+def _alone(folder: MigrationFolder, part: str) -> Iterator[Migration]:
+    """The migration, with a part of it to ourselves; a user's mistake is shown as its sentence, without a retry."""
     try:
-        yield
+        migration = folder.open()
+        with alone_with(migration, part):
+            yield migration
     except PostPaiError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
 
@@ -45,12 +49,11 @@ def _plain_failure() -> Iterator[None]:
 )
 def sources(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Stage one delivered layer."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         staged = stage_layer(migration, context.partition_key)
-    return dg.MaterializeResult(
-        metadata=views.of_source(migration, context.partition_key, staged), check_results=checks.of_source(staged)
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_source(migration, context.partition_key, staged), check_results=checks.of_source(staged)
+        )
 
 
 @dg.asset(
@@ -64,10 +67,11 @@ def sources(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Ma
 )
 def control(folder: MigrationFolder) -> dg.MaterializeResult:
     """Read and judge all control."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, SHIFT_FIELD) as migration:
         summary = check_control(migration)
-    return dg.MaterializeResult(metadata=views.of_control(migration, summary), check_results=checks.of_control(summary))
+        return dg.MaterializeResult(
+            metadata=views.of_control(migration, summary), check_results=checks.of_control(summary)
+        )
 
 
 @dg.asset(
@@ -81,12 +85,11 @@ def control(folder: MigrationFolder) -> dg.MaterializeResult:
 )
 def fit(folder: MigrationFolder) -> dg.MaterializeResult:
     """Fit the shift field to the good control."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, SHIFT_FIELD) as migration:
         summary = fit_field(migration)
-    return dg.MaterializeResult(
-        metadata=views.of_fit(migration, summary), check_results=checks.of_fit(migration, summary)
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_fit(migration, summary), check_results=checks.of_fit(migration, summary)
+        )
 
 
 @dg.asset(
@@ -99,10 +102,9 @@ def fit(folder: MigrationFolder) -> dg.MaterializeResult:
 )
 def shift_export(folder: MigrationFolder) -> dg.MaterializeResult:
     """Write the shift itself in the forms that PROJ, GDAL and QGIS apply."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, SHIFT_FIELD) as migration:
         exported = export_shift(migration)
-    return dg.MaterializeResult(metadata=views.of_shift_export(exported))
+        return dg.MaterializeResult(metadata=views.of_shift_export(exported))
 
 
 @dg.asset(
@@ -117,13 +119,12 @@ def shift_export(folder: MigrationFolder) -> dg.MaterializeResult:
 )
 def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Propose a new place for every feature of one layer."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         summary = shift_layer(migration, context.partition_key, run_id=_run(context))
-    return dg.MaterializeResult(
-        metadata=views.of_shift(migration, context.partition_key, summary),
-        check_results=checks.of_shift(migration, context.partition_key),
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_shift(migration, context.partition_key, summary),
+            check_results=checks.of_shift(migration, context.partition_key),
+        )
 
 
 @dg.asset(
@@ -138,13 +139,12 @@ def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mate
 )
 def reattach(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Attach what moved to the lines it followed, as the new map shows them."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         summary = reattach_layer(migration, context.partition_key)
-    return dg.MaterializeResult(
-        metadata=views.of_reattach(migration, context.partition_key, summary),
-        check_results=checks.of_reattach(migration, context.partition_key, summary),
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_reattach(migration, context.partition_key, summary),
+            check_results=checks.of_reattach(migration, context.partition_key, summary),
+        )
 
 
 @dg.asset(
@@ -159,13 +159,12 @@ def reattach(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.M
 )
 def quality(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Judge every feature of one layer."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         summary = judge_layer(migration, context.partition_key)
-    return dg.MaterializeResult(
-        metadata=views.of_quality(migration, context.partition_key, summary),
-        check_results=checks.of_quality(migration, summary),
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_quality(migration, context.partition_key, summary),
+            check_results=checks.of_quality(migration, summary),
+        )
 
 
 officer_fixes = dg.AssetSpec(
@@ -190,12 +189,11 @@ officer_fixes = dg.AssetSpec(
 )
 def review(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Merge what officers saved for one layer and offer what is still open."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         summary = review_layer(migration, context.partition_key, run_id=_run(context), now=datetime.now(UTC))
-    return dg.MaterializeResult(
-        metadata=views.of_review(migration, context.partition_key, summary), check_results=checks.of_review(summary)
-    )
+        return dg.MaterializeResult(
+            metadata=views.of_review(migration, context.partition_key, summary), check_results=checks.of_review(summary)
+        )
 
 
 @dg.asset(
@@ -210,10 +208,11 @@ def review(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
 )
 def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Write one corrected layer and its evidence."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, context.partition_key) as migration:
         exported = export_layer(migration, context.partition_key, _run(context))
-    return dg.MaterializeResult(metadata=views.of_export(migration, exported), check_results=checks.of_export(exported))
+        return dg.MaterializeResult(
+            metadata=views.of_export(migration, exported), check_results=checks.of_export(exported)
+        )
 
 
 @dg.asset(
@@ -227,10 +226,9 @@ def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
 )
 def qa_board(folder: MigrationFolder) -> dg.MaterializeResult:
     """Write the manager's page over all layers."""
-    migration = folder.open()
-    with _plain_failure():
+    with _alone(folder, BOARD) as migration:
         board = write_board(migration)
-    return dg.MaterializeResult(metadata=views.of_board(migration, board), check_results=checks.of_board(board))
+        return dg.MaterializeResult(metadata=views.of_board(migration, board), check_results=checks.of_board(board))
 
 
 def _run(context: dg.AssetExecutionContext) -> str:

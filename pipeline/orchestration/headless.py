@@ -11,15 +11,10 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from pipeline.orchestration.instance import (
-    MIGRATION_TAG,
-    MIGRATION_VARIABLE,
-    enter_instance,
-    migration_lock,
-    remove_leftovers,
-)
+from pipeline.locks import migration_lock, remove_leftovers
+from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance
 from pipeline.storage import Migration
-from transforms.errors import PostPaiError, SettingsError
+from transforms.errors import BusyError, PostPaiError
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """What went wrong is said in one sentence at the end; every event is in the Dagster UI."""
@@ -48,7 +43,9 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     Raises
     ------
     SettingsError
-        If the migration or a layer name is wrong, or another run works on the same migration.
+        If the migration or a layer name is wrong.
+    BusyError
+        If another run works on the same migration.
     RunFailed
         If a stage failed; every other layer has been finished all the same.
     """
@@ -61,7 +58,7 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
             remove_leftovers(migration)
             found = _run_assets(migration, names, _reporter(progress))
     except Timeout:
-        raise SettingsError(
+        raise BusyError(
             f"Another run is at work on {migration.root}. Wait until it has finished, then run again."
         ) from None
     from pipeline.pages.board import read_board

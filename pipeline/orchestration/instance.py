@@ -10,10 +10,9 @@ import os
 from pathlib import Path
 
 import dagster as dg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from pipeline.files import remove_half_written
-from pipeline.storage import Migration
+from pipeline.locks import migration_lock
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
 """The folder of ``dagster.yaml``, ``data/`` and the packages."""
@@ -37,19 +36,6 @@ def enter_instance() -> None:
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(PROJECT_DIR)))
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)
-
-
-def migration_lock(root: Path) -> FileLock:
-    """The lock a headless run holds on its migration; the operating system frees it when the process dies."""
-    folder = root / "build"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock", timeout=0)
-
-
-def remove_leftovers(migration: Migration) -> None:
-    """Remove what a killed run began to write for the migration; only who holds its lock may."""
-    for folder in (migration.build_dir, migration.review_dir, migration.exports_dir):
-        remove_half_written(folder)
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:

@@ -22,14 +22,8 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from pipeline.files import write_json
-from pipeline.orchestration.instance import (
-    MIGRATION_VARIABLE,
-    PROJECT_DIR,
-    enter_instance,
-    fail_abandoned_runs,
-    migration_lock,
-    remove_leftovers,
-)
+from pipeline.locks import migration_lock, remove_leftovers
+from pipeline.orchestration.instance import MIGRATION_VARIABLE, PROJECT_DIR, enter_instance, fail_abandoned_runs
 from pipeline.storage import Migration
 from transforms.errors import SettingsError
 
@@ -98,7 +92,7 @@ def _already_open(note: Path) -> str:
 
 def _clear_up(migration: Migration) -> None:
     """What a crash left behind: files half written, and runs that count as started although their process is gone."""
-    with suppress(Timeout), migration_lock(migration.root):  # while the command runs, the files are not ours to judge
+    with suppress(Timeout), migration_lock(migration.root):  # while the command runs, it clears up itself
         remove_leftovers(migration)
     with dg.DagsterInstance.get() as instance:
         cleared = fail_abandoned_runs(instance)
