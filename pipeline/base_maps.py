@@ -12,7 +12,7 @@ import numpy as np
 import pyogrio
 import shapely
 
-from pipeline.files import whole_file
+from pipeline.files import sha256, whole_file
 from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
@@ -51,6 +51,32 @@ def base_map_files(migration: Migration) -> list[Path]:
     return [
         file for each in (settings.before, settings.after) if each for file in _delivered(migration.source(each.file))
     ]
+
+
+def base_map_hashes(migration: Migration) -> dict[str, str]:
+    """The SHA-256 of every file of the editions that the settings name, by its path in the migration folder.
+
+    Raises
+    ------
+    SourceError
+        If an edition does not exist.
+    """
+    files = [file for path in base_map_files(migration) for file in ([path] if path.is_file() else _of_folder(path))]
+    states = [(file, file.stat()) for file in files]
+    return {
+        file.relative_to(migration.root).as_posix(): _sha256(file, state.st_mtime_ns, state.st_size)
+        for file, state in states
+    }
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, changed_ns: int, size_bytes: int) -> str:
+    """Kept for the next layer, while the file stays as it is."""
+    return sha256(path)
+
+
+def _of_folder(geodatabase: Path) -> list[Path]:
+    return sorted(file for file in geodatabase.iterdir() if file.is_file() and file.suffix != ".lock")
 
 
 def readable_base_map(migration: Migration, settings: BaseMap) -> Path:

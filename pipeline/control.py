@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.base_maps import base_map_files, read_base_maps
+from pipeline.base_maps import base_map_hashes, read_base_maps
 from pipeline.breaks_file import write_breaks
 from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.derived import DERIVED_FILE, derive_control
 from pipeline.control_input.files import ControlRows
 from pipeline.control_input.table import ControlFile, ControlTable, Deriver, read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
-from pipeline.files import sha256, whole_file, write_json
+from pipeline.files import whole_file, write_json
 from pipeline.officers.control_decisions import StandingControl, read_control_decisions, standing_control
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration
@@ -130,17 +130,14 @@ def _deriver(migration: Migration) -> Deriver | None:
     base = read_base_maps(migration) if migration.settings.derives_control else None
     if base is None:
         return None
-    editions = base_map_files(migration)
+    hashes = base_map_hashes(migration)
     is_area = shapely.get_dimensions(base.before.geometries[base.matches.old]) == 2
 
     def derive(taken: Points) -> tuple[ControlFile, ControlRows]:
         rows = derive_control(base.matches, is_area, taken)
-        digest = " ".join(sha256(path) for path in editions if path.is_file())
-        count = len(rows)
-        file = ControlFile(
-            DERIVED_FILE, editions[-1], digest, migration.settings.control.vintage, rows.form, count, count, 0, ""
-        )
-        return file, rows
+        count, digest, path = len(rows), " ".join(hashes.values()), migration.root / [*hashes][-1]
+        vintage = migration.settings.control.vintage
+        return ControlFile(DERIVED_FILE, path, digest, vintage, rows.form, count, count, 0, ""), rows
 
     return derive
 

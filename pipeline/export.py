@@ -19,19 +19,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline.delivery.layer_files import file_names, write_layer
-from pipeline.delivery.place import (
-    folder_beside,
-    manifest_path,
-    put_in_place,
-    refuse_other_layers_files,
-    write_manifest,
-)
+from pipeline.delivery.manifest import manifest_path, read_manifest, write_manifest
+from pipeline.delivery.place import folder_beside, put_in_place, refuse_other_layers_files
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.delivery.read_back import Checked, check_export
 from pipeline.delivery.states import content_digest, keep_state, why_held, why_unfinished
 from pipeline.exchange import export_field
 from pipeline.field_file import read_field
-from pipeline.files import read_json, sha256, whole_file, write_json
+from pipeline.files import sha256, whole_file, write_json
 from pipeline.fingerprint import layer_hash
 from pipeline.formats.stream import Written
 from pipeline.ledger import record_export
@@ -162,9 +157,8 @@ def _written(migration: Migration, outcome: Outcome, beside: Path, *, is_final: 
 
 
 def _in_place(migration: Migration, layer_name: str) -> tuple[Path, ...]:
-    if not manifest_path(migration, layer_name).exists():
-        return ()
-    names = [file["name"] for file in read_json(manifest_path(migration, layer_name))["files"]]
+    manifest = read_manifest(manifest_path(migration, layer_name))
+    names = [file["name"] for file in manifest["files"]] if manifest else []
     return tuple(path for name in names if (path := migration.exports_dir / name).exists())
 
 

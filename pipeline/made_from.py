@@ -6,21 +6,30 @@ row they speak of other features, or carry the verdict on another proposal, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import pyarrow.parquet as pq
 
+from pipeline.base_maps import base_map_hashes
 from pipeline.files import sha256
 from pipeline.storage import Migration
+from qa.limits import limits_in_force
+from transforms.errors import SourceError
 
 Stage = Literal["sources", "shift", "reattach", "consequences", "quality", "review"]
 """Who writes a table of a layer; ``consequences`` is the second one of ``reattach``."""
 
 _KEY = b"post_pai_made_from"
+_SETTINGS = "settings"
+
+_ONLY_SHOWN = {"title", "id_column", "statutory", "formats", "review_formats"}
+"""Settings of a layer that change nothing about a proposal or a verdict."""
 
 _CALLED: dict[Stage, str] = {
     "sources": "the copy of its source",
@@ -33,9 +42,12 @@ _CALLED: dict[Stage, str] = {
 
 
 def made_from(migration: Migration, layer: str, stage: Stage) -> dict[bytes, bytes]:
-    """The note for the metadata of the table of ``stage``: the SHA-256 of each table that it is made from."""
+    """The note for the metadata of the table of ``stage``: the SHA-256 of each table that it is made from, and of the
+    settings and base maps of today.
+    """
     inputs = _inputs(migration, layer)[stage]
-    return {_KEY: json.dumps({each: sha256(_table(migration, layer, each)) for each in inputs}).encode()}
+    tables = {each: sha256(_table(migration, layer, each)) for each in inputs}
+    return {_KEY: json.dumps(tables | {_SETTINGS: _settings_digest(migration, layer)}).encode()}
 
 
 def why_mixed(migration: Migration, layer: str, stage: Stage) -> str:
@@ -63,6 +75,30 @@ def why_mixed(migration: Migration, layer: str, stage: Stage) -> str:
 
     found = fault(stage)
     return f"Layer {layer}: {found}. Run the layer again (post-pai run, in the UI migrate_layer)." if found else ""
+
+
+def have_settings_changed(migration: Migration, layer: str) -> bool:
+    """Whether the proposals or verdicts of a layer were made by other settings, limits or base maps than today's."""
+    try:
+        digest = _settings_digest(migration, layer)
+    except SourceError:  # a base map that is gone: the next run says so, and verify
+        return False
+    stages = {"shift", *_inputs(migration, layer)["review"]} - {"sources"}
+    tables = [_table(migration, layer, stage) for stage in stages]
+    return any(path.exists() and _noted(path).get(_SETTINGS) != digest for path in tables)
+
+
+def _settings_digest(migration: Migration, layer: str) -> str:
+    settings = migration.settings
+    tiles = migration.source(settings.base_maps.tile_dates or Path())
+    said = [
+        settings.layer(layer).model_dump(mode="json", exclude=_ONLY_SHOWN),
+        settings.base_maps.model_dump(mode="json"),
+        asdict(limits_in_force(settings.limits)),
+        base_map_hashes(migration),
+        sha256(tiles) if tiles.is_file() else "",
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _inputs(migration: Migration, layer: str) -> dict[Stage, tuple[Stage, ...]]:

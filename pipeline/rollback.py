@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.delivery.layer_files import file_names, write_layer
-from pipeline.delivery.place import folder_beside, manifest_path, put_in_place, write_manifest
+from pipeline.delivery.manifest import manifest_path, read_manifest, write_manifest
+from pipeline.delivery.place import folder_beside, put_in_place
 from pipeline.delivery.provenance import foundations, versions
 from pipeline.delivery.read_back import check_export
 from pipeline.delivery.states import (
@@ -27,7 +28,7 @@ from pipeline.delivery.states import (
     why_held,
     why_unfinished,
 )
-from pipeline.files import read_json, sha256
+from pipeline.files import sha256
 from pipeline.ledger import record_put_back
 from pipeline.locks import alone_with
 from pipeline.pages.outcome import read_outcome
@@ -114,10 +115,9 @@ def put_back(
 
 def _keep_present(migration: Migration, layer: str) -> None:
     """Keep what lies there now, if it is from before states were kept: it would be lost."""
-    path = manifest_path(migration, layer)
-    if not path.exists():
+    manifest = read_manifest(manifest_path(migration, layer))
+    if manifest is None:
         return
-    manifest = read_json(path)
     run = manifest.get("kept_as", manifest["exported_by_run"])
     files = [migration.exports_dir / file["name"] for file in manifest["files"]]
     if (

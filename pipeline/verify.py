@@ -6,18 +6,20 @@ other. ``build/`` may be deleted at any time, so nothing is demanded of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.delivery.place import manifest_path
+from pipeline.base_maps import base_map_hashes
+from pipeline.delivery.manifest import manifest_path, read_manifest
 from pipeline.delivery.states import why_unfinished
 from pipeline.files import read_json, sha256
 from pipeline.ledger import KEPT, events
 from pipeline.logbook import examine, head_at
 from pipeline.officers.sign_off import sign_off_state
 from pipeline.storage import Migration
-from transforms.errors import VerifyError
+from transforms.errors import SourceError, VerifyError
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,13 @@ def _check_control(tally: _Tally, migration: Migration) -> None:
 
 
 def _check_base_maps(tally: _Tally, migration: Migration, digests: list[str]) -> None:
-    maps = migration.settings.base_maps
-    files = [migration.source(each.file) for each in (maps.before, maps.after) if each]
-    for file in files:
-        _check_delivery(tally, file, digests, f"base map {file.name}")
+    try:
+        files = base_map_hashes(migration)
+    except SourceError as error:
+        tally.require(False, str(error))
+        return
+    for name in files:
+        _check_delivery(tally, migration.root / name, digests, f"base map {Path(name).name}")
 
 
 def _check_delivery(tally: _Tally, path: Path, digests: list[str], what: str) -> None:
@@ -132,12 +137,13 @@ def _check_shift(tally: _Tally, migration: Migration) -> None:
 
 def _check_layer(tally: _Tally, migration: Migration, layer: str, *, are_logs_sound: bool) -> None:
     path = manifest_path(migration, layer)
+    manifest = _read(tally, path, read_manifest) if path.exists() else None
+    if manifest is not None:
+        _check_manifest(tally, migration, layer, manifest)
     if are_logs_sound:
         _check_ledger(tally, migration, layer, path)
-    if path.exists():
-        manifest = _read(tally, path)
-        if manifest is not None:
-            _check_manifest(tally, migration, layer, manifest)
+        if manifest is not None or not path.exists():
+            tally.note_unless(not (unfinished := why_unfinished(migration, layer)), unfinished)
 
 
 def _check_ledger(tally: _Tally, migration: Migration, layer: str, path: Path) -> None:
@@ -146,7 +152,6 @@ def _check_ledger(tally: _Tally, migration: Migration, layer: str, path: Path) -
         _check_file(tally, path, manifests[-1]["sha256"], "was written by the export")
     for kept in events(migration, layer, KEPT):
         _check_file(tally, migration.state_dir(layer) / kept["file"], kept["sha256"], "was kept")
-    tally.note_unless(not (unfinished := why_unfinished(migration, layer)), unfinished)
     state = sign_off_state(migration, layer)
     if state.signed and path.exists():
         tally.note_unless(not state.sentence, state.sentence)
@@ -177,7 +182,7 @@ def _gone(migration: Migration, manifest: dict[str, Any]) -> str:
 
 def _check_withdrawn(tally: _Tally, folder: Path) -> None:
     for path in sorted(folder.glob("*.manifest.json")):
-        manifest = _read(tally, path)
+        manifest = _read(tally, path, read_manifest)
         known = {file["name"]: file["sha256"] for file in manifest["files"]} if manifest else {}
         for file in sorted(folder.iterdir()):
             if file.name in known:
@@ -189,10 +194,11 @@ def _check_file(tally: _Tally, path: Path, digest: str, what: str) -> None:
         tally.require(sha256(path) == digest, f"{_named(path)} is not what {what}: it was changed since.")
 
 
-def _read(tally: _Tally, path: Path) -> dict[str, Any] | None:
+def _read(tally: _Tally, path: Path, reader: Callable[[Path], Any] = read_json) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = read_json(path)
-    except (VerifyError, OSError):
+        content: dict[str, Any] = reader(path)
+        content["files"]  # every manifest has them
+    except (VerifyError, OSError, KeyError, TypeError):
         tally.require(False, f"{_named(path)} cannot be read: it was changed or damaged.")
         return None
     return content

@@ -288,13 +288,14 @@ def test_a_layer_that_waits_for_its_second_signature_is_no_final_one(migration):
     write_layer(migration, "trees", shapes=plots(1), status=["unmoved"])
     signing = {"needed": True, "signed": None, "is_valid": False, "sentence": "A second person has to sign it."}
     place = manifest_path(migration, "trees")
-    write_json(place, {"state": "draft", "sign_off": signing})
+    manifest = {"exported_by_run": "run-1", "corrected_sha256": "", "files": [], "counts": {}, "source": {}}
+    write_json(place, manifest | {"state": "draft", "sign_off": signing})
     page = page_of(migration, "trees")
     assert "A second person has to sign it." in page and '<span class="chip draft">' in page
     assert "the export is final" not in page
     signed = {"officer": "A. <b>Jones</b>", "when": "2026-11-25T10:00:00+00:00", "note": "", "seen": {"field": "ab12"}}
     signing |= {"signed": signed, "is_valid": True, "sentence": ""}
-    write_json(place, {"state": "final", "sign_off": signing})
+    write_json(place, manifest | {"state": "final", "sign_off": signing})
     page = page_of(migration, "trees")
     assert "Signed by <b>A. &lt;b&gt;Jones&lt;/b&gt;</b> on 2026-11-25 10:00" in page and "ab12" in page
     assert json.loads(migration.evidence("trees").with_suffix(".json").read_text())["sign_off"]["is_valid"]

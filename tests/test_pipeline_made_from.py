@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from outcomes import make_migration, write_layer
+from stage_tables import belong_together
 
 from pipeline.export import export_layer
 from pipeline.made_from import why_mixed
 from pipeline.officers.layer_rows import read_layer_rows
+from pipeline.officers.outdated import why_outdated
 from pipeline.officers.sign_off import sign_layer
 from pipeline.pages.board import read_board
 from pipeline.quality import judge_layer
@@ -75,6 +77,47 @@ def test_a_source_read_anew_in_another_order_goes_no_further_with_the_old_shift(
     turned_round(migration.staged(LAYER))
     with pytest.raises(PostPaiError, match=r"the list of shifts does not belong to the copy of its source"):
         read(migration, LAYER)
+
+
+OTHER_SETTINGS = (
+    "limits: {position_error_m: 0.5}",
+    "base_maps: {new_map_loaded_on: 2005-06-01}",
+    "tolerance_m: 0.1",
+    "strategy: leave",
+)
+
+
+@pytest.mark.parametrize("change", OTHER_SETTINGS)
+def test_other_settings_than_those_it_was_run_with_make_a_layer_outdated(migration: Migration, change: str) -> None:
+    """The manifest would tell limits by which nothing was judged."""
+    assert why_outdated(migration, LAYER) == ""
+    settings = migration.root / "migration.yaml"
+    text = settings.read_text(encoding="utf-8")
+    is_of_layer = change.startswith(("tolerance", "strategy"))
+    text = text.replace("name: parks,", f"name: parks, {change},") if is_of_layer else f"{text}{change}\n"
+    settings.write_text(text, encoding="utf-8")
+    assert "its settings, the limits or the base maps have changed" in why_outdated(Migration.open(settings), LAYER)
+
+
+def test_what_a_layer_is_called_and_handed_over_in_makes_no_difference(migration: Migration) -> None:
+    settings = migration.root / "migration.yaml"
+    text = settings.read_text(encoding="utf-8").replace("Parks & greens", "Greens").replace("[geojson, shp]", "[tab]")
+    settings.write_text(text, encoding="utf-8")
+    assert why_outdated(Migration.open(settings), LAYER) == ""
+
+
+def test_another_edition_of_a_base_map_makes_a_layer_outdated(migration: Migration) -> None:
+    settings = migration.root / "migration.yaml"
+    after = "base_maps: {after: {file: sources/after}}\n"
+    settings.write_text(settings.read_text(encoding="utf-8") + after, encoding="utf-8")
+    chunk = migration.root / "sources" / "after" / "1.gml"
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"2004")
+    migration = Migration.open(settings)
+    belong_together(migration, LAYER)
+    assert why_outdated(migration, LAYER) == ""
+    chunk.write_bytes(b"2005, corrected")
+    assert "the base maps have changed" in why_outdated(migration, LAYER)
 
 
 def test_nothing_is_written_from_tables_of_two_runs(migration: Migration) -> None:

@@ -7,10 +7,12 @@ import pyogrio
 import pytest
 import shapely
 
-from pipeline.base_maps import base_map_files, read_base_maps
+from pipeline.base_maps import base_map_files, base_map_hashes, read_base_maps
+from pipeline.files import write_json
 from pipeline.master_map import LAYER, is_master_map, write_master_map
 from pipeline.settings import Settings
 from pipeline.storage import Migration
+from pipeline.verify import verify_migration
 from transforms.errors import SourceError
 
 HEAD = """<?xml version='1.0' encoding='UTF-8'?>
@@ -147,6 +149,21 @@ def test_two_deliveries_in_chunks_are_base_maps_and_nothing_is_written_beside_th
     )
     assert [file.name for file in base_map_files(migration)] == ["1.gml.gz", "2.gml.gz", "1.gml"]
     assert sorted(file.name for file in (tmp_path / "sources").rglob("*.*")) == ["1.gml", "1.gml.gz", "2.gml.gz"]
+
+
+def test_every_chunk_of_a_base_map_is_verified_again(tmp_path):
+    """A folder of chunks is no missing file, and a chunk that was changed is named."""
+    write_chunk(tmp_path / "sources/old/1.gml.gz", town()[:50])
+    write_chunk(tmp_path / "sources/new/1.gml", town(SHIFT))
+    migration = migration_of(tmp_path, before="sources/old", after="sources/new")
+    digests = " ".join(base_map_hashes(migration).values())
+    file = {"name": "base maps", "form": "base_maps", "sha256": digests}
+    write_json(migration.control_manifest, {"files": [file]})
+    assert verify_migration(migration).faults == ()
+    write_chunk(tmp_path / "sources/new/1.gml", town(2.0 * SHIFT))
+    assert [fault[:60] for fault in verify_migration(migration).faults] == [
+        "The base map 1.gml is not what was read: it was changed or d"
+    ]
 
 
 @pytest.mark.parametrize(

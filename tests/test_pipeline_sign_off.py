@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from review_migration import LAYER, execute, make_migration, outcomes, save, square, write_stages
 
-from pipeline.delivery.place import manifest_path
+from pipeline.delivery.manifest import manifest_path
 from pipeline.export import export_layer
 from pipeline.files import read_json, sha256, write_json
 from pipeline.history import feature_stories, layer_and_reference
@@ -198,6 +200,19 @@ def test_a_sound_migration_verifies(exported: Migration) -> None:
     assert verified.faults == () and verified.checked > 5
 
 
+def test_no_damage_to_a_manifest_is_a_traceback(exported: Migration) -> None:
+    """It may hit a bracket, a name or a value; verify names the file and goes on, the others say a sentence."""
+    put_back(exported, LAYER, "run-1", "Bob")
+    path, random = exported.exports_dir / "trees.manifest.json", np.random.default_rng(0)
+    whole = path.read_bytes()
+    for place in random.integers(len(whole), size=150):
+        cut = random.integers(1, 30)
+        path.write_bytes(whole[:place] + b"~" * random.integers(2) + whole[place + cut :])
+        assert "exports/trees.manifest.json" in verify_migration(exported).text()
+        with contextlib.suppress(VerifyError):
+            list_states(exported, LAYER)
+
+
 def test_verify_goes_on_without_build(exported: Migration) -> None:
     import shutil
 
@@ -215,17 +230,18 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-@pytest.mark.parametrize("how", ["changed", "deleted"])
+@pytest.mark.parametrize("how", ["changed", "cut off", "deleted"])
 def test_whatever_is_damaged_by_hand_is_named(exported: Migration, name: str, how: str) -> None:
     path = exported.root / name
     if how == "deleted":
         path.unlink()
     else:
         content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] + b"~" + content[len(content) // 2 + 1 :])
+        rest = b"~" + content[len(content) // 2 + 1 :] if how == "changed" else b""
+        path.write_bytes(content[: len(content) // 2] + rest)
     with pytest.raises(VerifyError) as refusal:
         require_sound(verify_migration(exported))
-    if how == "changed":
+    if how != "deleted":
         assert DAMAGE[name] in verify_migration(exported).text() and str(refusal.value).count("\n") == 0
     else:
         assert Path(name).name in verify_migration(exported).text()

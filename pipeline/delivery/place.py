@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from pipeline.files import read_json, sha256, whole_file, write_json
-from pipeline.ledger import record_manifest
+from pipeline.delivery.manifest import manifest_path, read_manifest
 from pipeline.storage import Migration
 from transforms.errors import ExportError
 
 PART_KINDS = ("points", "multipoints", "lines", "polygons")
 """A Shapefile of a layer of several kinds of geometry has parts, named ``<layer>_<kind>.shp``."""
-
-
-def manifest_path(migration: Migration, layer_name: str) -> Path:
-    """What was exported of a layer, from what, by what (JSON)."""
-    return migration.exports_dir / f"{layer_name}.manifest.json"
-
-
-def write_manifest(migration: Migration, layer_name: str, manifest: Mapping[str, Any]) -> None:
-    """Write what is in place and what was withdrawn, last of all; the ledger knows its hash before it appears."""
-    with whole_file(manifest_path(migration, layer_name)) as beside:
-        write_json(beside, {**manifest, "withdrawn": _all_withdrawn(migration, layer_name)})
-        record_manifest(migration, layer_name, sha256(beside), str(manifest["exported_by_run"]))
 
 
 @contextmanager
@@ -75,12 +61,6 @@ def put_in_place(migration: Migration, layer_name: str, beside: Path) -> tuple[t
     return tuple(_move(path, target) for path, target in zip(new, targets, strict=True)), withdrawn
 
 
-def _all_withdrawn(migration: Migration, layer_name: str) -> list[str]:
-    """Folders, relative to ``exports/``, of what was withdrawn of a layer so far."""
-    folders = sorted((migration.exports_dir / "withdrawn").glob(f"{layer_name}-*"))
-    return [folder.relative_to(migration.exports_dir).as_posix() for folder in folders]
-
-
 def refuse_other_layers_files(migration: Migration, layer_name: str, beside: Path) -> None:
     """Refuse to write a file that bears the name of another layer of the migration."""
     taken = sorted({_stem(path) for path in beside.iterdir()} & _other_layers(migration, layer_name))
@@ -109,8 +89,8 @@ def _stem(path: Path) -> str:
 
 def _folder_of_withdrawn(migration: Migration, layer_name: str, outdated: list[Path]) -> Path:
     """Where files that are withdrawn go, with their manifest."""
-    manifest = manifest_path(migration, layer_name)
-    run = read_json(manifest)["exported_by_run"] if manifest.exists() else "unknown-run"
+    manifest = read_manifest(manifest_path(migration, layer_name))
+    run = manifest["exported_by_run"] if manifest else "unknown-run"
     return _folder_without(migration.exports_dir / "withdrawn" / f"{layer_name}-{run}", outdated)
 
 

@@ -11,9 +11,11 @@ import pyogrio
 import pyproj
 import shapely
 
+from pipeline.base_maps import base_map_hashes
 from pipeline.files import read_json, sha256
 from pipeline.logbook import read_lines
 from pipeline.storage import Migration
+from transforms.errors import SourceError
 
 _LIBRARIES = ("numpy", "scipy", "shapely", "pyproj", "pyogrio", "fiona", "pyarrow", "dagster")
 
@@ -30,15 +32,23 @@ def versions() -> dict[str, str]:
 
 
 def foundations(migration: Migration, layer_name: str) -> dict[str, Any]:
-    """What the outcome of a layer rests on: the source as found, and the hashes of control, shift and settings."""
+    """What the outcome of a layer rests on: the source as found; hashes of base maps, control, shift, settings."""
     source = read_json(migration.manifest(layer_name)) if migration.manifest(layer_name).exists() else {}
     return {
         "source": {"file": migration.settings.layer(layer_name).file.as_posix(), **source},
+        "base_maps": _base_maps(migration),
         "control_sha256": hash_of(migration.control_table),
         "field_sha256": hash_of(migration.field_file),
         "settings_sha256": hash_of(migration.root / "migration.yaml"),
         "corrected_sha256": hash_of(migration.corrected(layer_name)),
     }
+
+
+def _base_maps(migration: Migration) -> dict[str, str]:
+    try:
+        return base_map_hashes(migration)
+    except SourceError:  # no longer there; verify says so
+        return {}
 
 
 def hash_of(path: Path) -> str | None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.delivery.place import manifest_path
-from pipeline.files import read_json, sha256, whole_file
+from pipeline.delivery.manifest import manifest_path, read_manifest
+from pipeline.files import sha256, whole_file
 from pipeline.ledger import KEPT, PUT_BACK, events, record_kept
 from pipeline.officers.sign_off import table_digest
 from pipeline.storage import Migration
@@ -147,8 +147,8 @@ def why_unfinished(migration: Migration, layer: str) -> str:
 
 def _put_back_in_place(migration: Migration, layer: str) -> Mapping[str, str] | None:
     """Which rollback put in place what lies there; None if a run did, or it is the latest state."""
-    path = manifest_path(migration, layer)  # written last of all
-    put_back = read_json(path).get("put_back") if path.exists() else None
+    manifest = read_manifest(manifest_path(migration, layer))  # written last of all
+    put_back = manifest.get("put_back") if manifest else None
     return put_back if put_back and put_back["to"] != LATEST else None
 
 

@@ -1,15 +1,17 @@
-"""Whether the proposals of a layer still rest on the shift and the control of today."""
+"""Whether the proposals of a layer still rest on the shift, the control and the settings of today."""
 
 from __future__ import annotations
 
 from pipeline.files import read_json, sha256
 from pipeline.logbook import read_lines
+from pipeline.made_from import have_settings_changed
 from pipeline.officers.control_decisions import read_control_decisions, standing_control
 from pipeline.storage import Migration
 
 
 def why_outdated(migration: Migration, layer: str) -> str:
-    """A sentence if a layer was shifted with another field than today's, or officers have judged control since the fit.
+    """A sentence if a layer was shifted with another field than today's, officers have judged control since the fit, or
+    its settings, the limits or the base maps have changed.
 
     Empty if its proposals are current, or if it was never shifted.
     """
@@ -17,6 +19,11 @@ def why_outdated(migration: Migration, layer: str) -> str:
         return (
             f"Layer {layer}: officers have judged or added control since the shift was fitted. Run post-pai run "
             "(in the UI fit_shift, then migrate_layer), so that it counts."
+        )
+    if have_settings_changed(migration, layer):
+        return (
+            f"Layer {layer}: its settings, the limits or the base maps have changed since it was run. Run post-pai run "
+            "(in the UI migrate_layer), so that they count."
         )
     return why_older_than_fit(migration, layer)
 

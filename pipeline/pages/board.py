@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import shapely
 
-from pipeline.delivery.place import manifest_path
+from pipeline.delivery.manifest import manifest_path, read_manifest
 from pipeline.delivery.states import why_held
-from pipeline.files import read_json, sha256, whole_file
+from pipeline.files import sha256, whole_file
 from pipeline.made_from import why_mixed
 from pipeline.officers.outdated import why_outdated
 from pipeline.officers.progress import Progress, review_progress
@@ -230,12 +230,11 @@ def _state(migration: Migration, outcome: Outcome) -> tuple[State, str]:
 
 
 def _is_exported(migration: Migration, layer_name: str) -> bool:
-    manifest = manifest_path(migration, layer_name)
-    if not manifest.exists():
+    manifest = read_manifest(manifest_path(migration, layer_name))
+    if manifest is None:
         return False
-    content = read_json(manifest)
-    whole = all((migration.exports_dir / file["name"]).exists() for file in content["files"])
-    return whole and bool(content["corrected_sha256"] == sha256(migration.corrected(layer_name)))
+    whole = all((migration.exports_dir / file["name"]).exists() for file in manifest["files"])
+    return whole and bool(manifest["corrected_sha256"] == sha256(migration.corrected(layer_name)))
 
 
 def _all_features(migration: Migration, board: Board) -> Features:

@@ -15,10 +15,10 @@ import jinja2
 import numpy as np
 import yaml
 
-from pipeline.delivery.place import manifest_path
+from pipeline.delivery.manifest import manifest_path, read_manifest
 from pipeline.delivery.provenance import decisions_on, foundations, versions
 from pipeline.field_file import read_field
-from pipeline.files import read_json, sha256, whole_file, write_json
+from pipeline.files import sha256, whole_file, write_json
 from pipeline.officers.decisions import UNDO, WHY, WORDS
 from pipeline.pages.layer_pictures import draw_layer
 from pipeline.pages.outcome import STATUSES, Counts, Outcome, read_outcome
@@ -75,8 +75,7 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         If the review stage has not run for this layer.
     """
     outcome = read_outcome(migration, layer_name)
-    manifest_file = manifest_path(migration, layer_name)
-    manifest = read_json(manifest_file) if manifest_file.exists() else {}
+    manifest = read_manifest(manifest_path(migration, layer_name)) or {}
     pictures = draw_layer(migration, outcome)
     decisions = _decisions(migration, outcome)
     stories = reviewed_stories(outcome, decisions[::-1])
@@ -297,6 +296,7 @@ def _hashes(migration: Migration, layer_name: str, manifest: dict[str, Any]) -> 
     source = rests_on["source"]
     return [
         *((f"Source: {name}", digest) for name, digest in source.get("files", {}).items()),
+        *((f"Base map: {name}", digest) for name, digest in rests_on["base_maps"].items()),
         ("Control points, judged", rests_on["control_sha256"]),
         ("Fitted shift", rests_on["field_sha256"]),
         ("Settings: migration.yaml", rests_on["settings_sha256"]),
