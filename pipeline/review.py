@@ -210,12 +210,9 @@ def _digest(path: Path) -> str:
 def _holds_news(migration: Migration, layer: str) -> bool:
     try:
         main = read_review(migration.review(layer), layer)
-    except ReviewError:
-        return True  # the run will say the sentence where people see it
-    try:
         rows = read_layer_rows(migration, layer)
     except ReviewError:
-        return False
+        return True  # the run will say the sentence where people see it
     logged = read_decisions(migration.decisions_log, layer)
     said = read_control_decisions(migration.decisions_log)
     now = datetime.now(UTC)

@@ -30,7 +30,9 @@ WIDTH_IN = 4.1
 
 _CELLS_ACROSS = 140
 _LEAST_CHANCE = 1e-5
-_DAYS_SHOWN = 60
+_DAYS_SHOWN, _A_WEEK = 60, 6
+"""Days at most, and how many after the first are shown at least."""
+
 _LINE_IN = 0.17
 
 
@@ -245,22 +247,25 @@ def days_chart(by_day: Mapping[str, int]) -> Picture:
     counts = np.array(list(by_day.values()))[-_DAYS_SHOWN:]
     since = (days - days[0]).astype(int)
     with mpl.rc_context(STYLE):
-        figure, axes = _chart(1.6, left_in=0.4, foot_in=0.3)
+        figure, axes = _chart(1.6, left_in=0.4, foot_in=0.3, head_in=0.2)
         bars = axes.bar(since, counts, color=AFTER, width=0.8)
         axes.bar_label(bars, [f"{count:,}" for count in counts] if len(counts) <= 15 else None, padding=1, size=7)
-        axes.set_xlim(-0.7, max(since[-1], 6) + 0.7)
+        axes.set_xlim(-0.7, max(since[-1], _A_WEEK) + 0.7)
         axes.set_ylim(0, 1.2 * counts.max())
-        ticks = np.unique([0, since[-1] // 2, since[-1]])
-        axes.set_xticks(ticks, [str(days[0] + int(tick)) for tick in ticks], ha="left" if len(ticks) == 1 else "center")
+        last = int(since[-1])
+        ticks = [0] if last < 2 else [0, last] if last < _A_WEEK else [0, last // 2, last]
+        axes.set_xticks(ticks, [str(days[0] + tick) for tick in ticks])
+        axes.get_xticklabels()[-1].set_horizontalalignment("right" if last >= _A_WEEK else "center")
+        axes.get_xticklabels()[0].set_horizontalalignment("left")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_title("decisions a day", size=7.5, loc="left", color=INK, pad=2)
         return as_drawn(figure)
 
 
-def _chart(height_in: float, *, left_in: float, foot_in: float = 0.36) -> tuple[Figure, Axes]:
+def _chart(height_in: float, *, left_in: float, foot_in: float = 0.36, head_in: float = 0.01) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=100)
     left, bottom = left_in / WIDTH_IN, foot_in / height_in
-    axes = figure.add_axes((left, bottom, 0.98 - left, 0.99 - bottom))
+    axes = figure.add_axes((left, bottom, 0.98 - left, 1.0 - head_in / height_in - bottom))
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure, axes

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
@@ -33,15 +34,24 @@ STYLE: Any = {
 HALO: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="white")]
 """Keeps what is written on a map legible without hiding what lies beneath."""
 
+STRIP_IN = 0.27
+"""Room for a scale bar and what it says [in]."""
+
 _RASTER_DPI = 170
 _LARGEST_BYTES = 450_000
 
 
-def map_figure(extent: Extent, *, width_in: float, bare: bool = False, foot_in: float = 0.0) -> tuple[Figure, Axes]:
-    """A figure with one map in it: with kilometres along its sides unless ``bare``, and room for a legend below."""
+def map_figure(
+    extent: Extent, *, width_in: float, bare: bool = False, foot_in: float = 0.0, strip_in: float = STRIP_IN
+) -> tuple[Figure, Axes]:
+    """A figure with one map in it: with kilometres along its sides unless ``bare``, and room for a legend below.
+
+    ``strip_in`` is the height of the strip along the map's foot in which its scale bar lies, on nothing that is shown.
+    """
     left, bottom = (0.03, 0.03 + foot_in) if bare else (0.42, 0.28 + foot_in)
     map_in = width_in - left - 0.03
-    shape = _with_shape(extent)
+    west, south, east, north = _with_shape(extent)
+    shape = (west, south - strip_in * (east - west) / map_in, east, north)
     height_in = map_in * (shape[3] - shape[1]) / (shape[2] - shape[0])
     figure = Figure(figsize=(width_in, height_in + bottom + 0.03), dpi=100)
     whole_in = height_in + bottom + 0.03
@@ -69,7 +79,9 @@ def _kilometre_axes(axes: Axes, bare: bool) -> None:
 
 
 def draw_furniture(axes: Axes, extent: Extent) -> None:
-    """The scale bar and the north arrow."""
+    """The scale bar, in a strip of its own, and the north arrow."""
+    share = STRIP_IN * axes.figure.dpi / axes.get_window_extent().height
+    axes.add_patch(Rectangle((0, 0), 1, share, transform=axes.transAxes, color="white", linewidth=0, zorder=8))
     draw_scale_bar(axes, extent)
     north = axes.annotate(
         "N",

@@ -110,7 +110,7 @@ def close_up(
         Shapes of the new base map, drawn as hairlines beneath.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = map_figure(extent, width_in=3.4, bare=True)
+        figure, axes = map_figure(extent, width_in=3.4, bare=True, strip_in=0.0)
         if new_map is not None:
             draw_shapes(axes, new_map, extent, INK, 0.45, alpha=0.6)
         others = _touching(features, extent, row)
