@@ -23,7 +23,8 @@ from pipeline.control_input.derived import DERIVED_FILE, derive_control
 from pipeline.control_input.files import ControlRows
 from pipeline.control_input.table import ControlFile, ControlTable, Deriver, read_control
 from pipeline.control_input.verdicts import CONTROL_REASONS, JudgedControl, judge_control_table, write_control_report
-from pipeline.files import whole_file, write_json
+from pipeline.files import sha256, whole_file, write_json
+from pipeline.made_from import note
 from pipeline.officers.control_decisions import StandingControl, read_control_decisions, standing_control
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration
@@ -88,8 +89,9 @@ def check_control(migration: Migration) -> ControlSummary:
     )
     judged = replace(judged, verdicts=with_trusted(judged.verdicts, read, said))
     write_breaks(migration.control_breaks, judged.breaks)
+    verdicts = judged.verdicts.replace_schema_metadata(note(breaks=sha256(migration.control_breaks)))
     with whole_file(migration.control_table) as beside:
-        pq.write_table(judged.verdicts, beside)
+        pq.write_table(verdicts, beside)
     write_control_report(judged.verdicts, migration.control_report)
     manifest = control_manifest(judged, migration.root)
     write_json(migration.control_manifest, manifest | {"officers": said.digest})

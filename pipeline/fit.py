@@ -20,8 +20,9 @@ from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.table import read_control
 from pipeline.control_input.verdicts import judge_control_table
 from pipeline.field_file import write_field
-from pipeline.files import whole_file
+from pipeline.files import sha256, whole_file
 from pipeline.fitted import Fitted, control_sha256
+from pipeline.made_from import noted
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
 from qa.accuracy import FOLDS, FittedField, HeldOut, Score, blocks, compare, hold_out
@@ -77,8 +78,9 @@ def fit_field(migration: Migration) -> FitSummary:
     Raises
     ------
     ControlError
-        If the control cannot support the method asked for.
+        If the control is not checked, or cannot support the method asked for.
     """
+    _refuse_unchecked(migration)
     control = _control_of(_used(pq.read_table(migration.control_table)))
     breaks = read_breaks(migration.control_breaks)
     fitted, fold_count = fit_without_folds(control, method=migration.settings.fit.method, breaks=breaks)
@@ -88,6 +90,15 @@ def fit_field(migration: Migration) -> FitSummary:
         write_field(migration.field_file, fitted)
     _write_scores(migration.holdout_report, fitted.scores)
     return summarise(fitted, fold_count)
+
+
+def _refuse_unchecked(migration: Migration) -> None:
+    table, breaks = migration.control_table, migration.control_breaks
+    if not (table.is_file() and breaks.is_file() and noted(table).get("breaks") == sha256(breaks)):
+        raise ControlError(
+            f"The control of {migration.root} is not checked, or the check was cut off. Run post-pai run, in the UI "
+            "fit_shift."
+        )
 
 
 def fit_files(

@@ -47,7 +47,17 @@ def made_from(migration: Migration, layer: str, stage: Stage) -> dict[bytes, byt
     """
     inputs = _inputs(migration, layer)[stage]
     tables = {each: sha256(_table(migration, layer, each)) for each in inputs}
-    return {_KEY: json.dumps(tables | {_SETTINGS: _settings_digest(migration, layer)}).encode()}
+    return note(**tables, **{_SETTINGS: _settings_digest(migration, layer)})
+
+
+def note(**hashes: str) -> dict[bytes, bytes]:
+    """Hashes by name, for the metadata of a table."""
+    return {_KEY: json.dumps(hashes).encode()}
+
+
+def noted(path: Path) -> Mapping[str, str]:
+    """The hashes that a table has in its metadata; none if it was written by an earlier version."""
+    return dict(json.loads((pq.read_schema(path).metadata or {}).get(_KEY, b"{}")))
 
 
 def why_mixed(migration: Migration, layer: str, stage: Stage) -> str:
@@ -64,8 +74,8 @@ def why_mixed(migration: Migration, layer: str, stage: Stage) -> str:
         path = _table(migration, layer, stage)
         if not path.exists():
             return f"{_CALLED[stage]} is missing ({path.name})"
-        noted = _noted(path)
-        changed = [each for each in inputs[stage] if noted.get(each) != hashed(each)]
+        hashes = noted(path)
+        changed = [each for each in inputs[stage] if hashes.get(each) != hashed(each)]
         if changed:
             return (
                 f"{_CALLED[stage]} does not belong to {_CALLED[changed[0]]} that is there now, because a run was cut "
@@ -85,7 +95,7 @@ def have_settings_changed(migration: Migration, layer: str) -> bool:
         return False
     stages = {"shift", *_inputs(migration, layer)["review"]} - {"sources"}
     tables = [_table(migration, layer, stage) for stage in stages]
-    return any(path.exists() and _noted(path).get(_SETTINGS) != digest for path in tables)
+    return any(path.exists() and noted(path).get(_SETTINGS) != digest for path in tables)
 
 
 def _settings_digest(migration: Migration, layer: str) -> str:
@@ -122,8 +132,3 @@ def _table(migration: Migration, layer: str, stage: Stage) -> Path:
         "quality": migration.quality,
         "review": migration.corrected,
     }[stage](layer)
-
-
-def _noted(path: Path) -> Mapping[str, str]:
-    metadata = pq.read_schema(path).metadata or {}
-    return dict(json.loads(metadata.get(_KEY, b"{}")))

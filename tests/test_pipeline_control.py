@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.breaks_file import write_breaks
 from pipeline.control import check_control, check_control_files
 from pipeline.control_input.break_lines import known_breaks, read_break_lines
 from pipeline.control_input.table import read_control
@@ -16,6 +17,7 @@ from pipeline.control_input.verdicts import CONTROL_REASONS, REPORT_COLUMNS
 from pipeline.files import read_json, sha256
 from pipeline.fit import fit_field
 from pipeline.storage import Migration
+from transforms.breaks import Breaks
 from transforms.contract import Control
 from transforms.errors import ControlError, SourceError
 
@@ -176,11 +178,17 @@ def test_a_lost_digit_does_not_coarsen_known_breaks(tmp_path: Path) -> None:
     assert known_breaks(path, control).count == 2
 
 
-def test_a_fit_without_the_breaks_of_the_check_is_a_sentence(folder: Path) -> None:
+@pytest.mark.parametrize("cut_off", ["nothing checked", "no breaks", "breaks of another check"])
+def test_a_fit_without_a_whole_check_is_a_sentence(folder: Path, cut_off: str) -> None:
+    """Control would be fitted between breaks by which it was not judged."""
     migration = Migration.open(folder)
-    check_control(migration)
-    migration.control_breaks.unlink()
-    with pytest.raises(ControlError, match="Check the control again"):
+    if cut_off != "nothing checked":
+        check_control(migration)
+        migration.control_breaks.unlink()
+    if cut_off == "breaks of another check":
+        line = np.array([[0.0, 5.0], [9.0, 5.0]])
+        write_breaks(migration.control_breaks, Breaks.from_lines([line], (0.0, 0.0, 9.0, 9.0)))
+    with pytest.raises(ControlError, match=r"is not checked, or the check was cut off\. Run post-pai run"):
         fit_field(migration)
 
 
