@@ -17,20 +17,13 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .bilinear import Cells
-from .complex_places import as_complex, is_place, length
+from .complex_places import is_place, length
 from .contract import Points
+from .line_raster import LineRaster, places_along
+from .line_segments import LineSegments
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int_]
-
-CELLS = 2000
-"""Cells along the longer side of the raster: about 10 m for a borough."""
-
-FINEST_CELL_M = 2.0
-DEFAULT_HALF_WIDTH_M = 0.0
-MATCHING_M = 0.5
-"""Two segments this equally near are told apart by the angle at which they see the place."""
 
 BATCH = 200_000
 
@@ -109,7 +102,7 @@ class Breaks:
         kept = tuple(np.asarray(line, dtype=float)[:, :2] for line in lines if len(line) > 1)
         if not kept:
             return cls.none()
-        raster = _Raster.around(kept, np.asarray(extent, dtype=float), margin=0)
+        raster = LineRaster.around(kept, np.asarray(extent, dtype=float), margin=0)
         cut = [part for number in range(len(kept)) for part in _cut_by_area(kept, number, raster)]
         sides = np.array([part.areas for part in cut])
         numbers, renumbered = np.unique(sides, return_inverse=True)
@@ -222,13 +215,13 @@ class Breaks:
         return cls(lines, left, right, jump_m, half_width_m, int(arrays["count"].astype(int)))
 
     @cached_property
-    def _segments(self) -> _Segments:
-        return _Segments.of(self.lines, 2.0 * self._raster.cell_m)
+    def _segments(self) -> LineSegments:
+        return LineSegments.of(self.lines, 2.0 * self._raster.cell_m)
 
     @cached_property
-    def _raster(self) -> _Raster:
+    def _raster(self) -> LineRaster:
         vertices = np.concatenate(self.lines)
-        return _Raster.around(self.lines, np.concatenate([vertices.min(axis=0), vertices.max(axis=0)]), margin=3)
+        return LineRaster.around(self.lines, np.concatenate([vertices.min(axis=0), vertices.max(axis=0)]), margin=3)
 
     @cached_property
     def _dense_half_width_m(self) -> Floats:
@@ -271,182 +264,9 @@ class Breaks:
         return segment, distance
 
 
-@dataclass(frozen=True)
-class _Segments:
-    """The straight segments of all lines, cut short so that a tree of their middles finds the nearest.
-
-    Parameters
-    ----------
-    start, end
-        ``(s, 2)`` metres.
-    line
-        ``(s,)`` the line each belongs to.
-    """
-
-    start: Points
-    end: Points
-    line: Ints
-
-    @classmethod
-    def of(cls, lines: Sequence[Points], longest_m: float) -> _Segments:
-        start = np.concatenate([line[:-1] for line in lines])
-        end = np.concatenate([line[1:] for line in lines])
-        number = np.repeat(np.arange(len(lines)), [len(line) - 1 for line in lines])
-        length_m = length(end - start)
-        kept = length_m > 0
-        start, end, number = start[kept], end[kept], number[kept]
-        parts = np.ceil(length_m[kept] / longest_m).astype(int)
-        step = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-        share = (step / np.repeat(parts, parts))[:, None]
-        next_share = ((step + 1) / np.repeat(parts, parts))[:, None]
-        whole, base = np.repeat(end - start, parts, axis=0), np.repeat(start, parts, axis=0)
-        return cls(base + share * whole, base + next_share * whole, np.repeat(number, parts))
-
-    @cached_property
-    def _tree(self) -> scipy.spatial.cKDTree:
-        return scipy.spatial.cKDTree((self.start + self.end) / 2.0)
-
-    @cached_property
-    def _half_length(self) -> float:
-        return float(np.hypot(*(self.end - self.start).T).max() / 2.0)
-
-    def nearest(self, points: Points, candidates: int = 4) -> tuple[Ints, Floats]:
-        """The nearest segment ``(n,)`` and its distance; of equally near ones that seen most from the side."""
-        have = min(candidates, len(self.start))
-        away, rows = self._tree.query(points, k=np.arange(1, have + 1))
-        segment, distance = self._best(points, rows)
-        # A segment whose middle lies beyond the last candidate may still be nearer, by half its length.
-        unsure = np.flatnonzero((away[:, -1] - self._half_length < distance) & (have < len(self.start)))
-        if len(unsure):
-            segment[unsure], distance[unsure] = self.nearest(points[unsure], 4 * candidates)
-        return segment, distance
-
-    def _best(self, points: Points, rows: Ints) -> tuple[Ints, Floats]:
-        start, along = as_complex(self.start)[rows], as_complex(self.end - self.start)[rows]
-        square = along.real**2 + along.imag**2
-        # The real part is the way along the segment, the imaginary part the way off it, both times its length.
-        seen = np.conj(along) * (as_complex(points)[:, None] - start)
-        beyond = seen.real - np.clip(seen.real, 0.0, square)
-        distance = np.sqrt((beyond**2 + seen.imag**2) / square)
-        tied = distance <= distance.min(axis=1, keepdims=True) + 1e-6
-        choice = np.where(tied, np.abs(seen.imag) / np.sqrt(square), -1.0).argmax(axis=1)
-        each = np.arange(len(points))
-        return rows[each, choice], distance[each, choice]
-
-    def is_left(self, segment: Ints, points: Points) -> NDArray[np.bool_]:
-        """Whether each point lies to the left of its segment."""
-        along, offset = self.end[segment] - self.start[segment], points - self.start[segment]
-        return along[:, 0] * offset[:, 1] - along[:, 1] * offset[:, 0] > 0
-
-
-@dataclass(frozen=True)
-class _Raster:
-    """A grid over the lines.
-
-    Parameters
-    ----------
-    origin
-        ``(2,)`` south-west corner, metres.
-    cell_m
-        Side of a cell.
-    dense, line
-        ``(d, 2)`` and ``(d,)`` places along the lines, closer than the cells, and the line of each.
-    dense_in
-        ``(rows, columns)`` one of these places in each cell that a line passes through, else -1; rows run north.
-    """
-
-    origin: Points
-    cell_m: float
-    dense: Points
-    line: Ints
-    dense_in: NDArray[np.int32]
-
-    @classmethod
-    def around(cls, lines: Sequence[Points], extent: Floats, margin: int) -> _Raster:
-        low, high = extent[:2], extent[2:]
-        cell_m = max(float((high - low).max()) / CELLS, FINEST_CELL_M)
-        origin = low - margin * cell_m
-        columns, rows = np.ceil((high - low) / cell_m).astype(int) + 2 * margin + 1
-        of_each = [_dense([line], cell_m / 4.0) for line in lines]
-        dense = np.concatenate(of_each)
-        within = ((dense >= origin) & (dense < origin + cell_m * np.array([columns, rows]))).all(axis=1)
-        dense_in = np.full((rows, columns), -1, dtype=np.int32)
-        dense_in[_cells(dense[within], origin, cell_m, dense_in.shape)] = np.flatnonzero(within)
-        return cls(origin, cell_m, dense, np.repeat(np.arange(len(lines)), [len(each) for each in of_each]), dense_in)
-
-    @cached_property
-    def on_line(self) -> NDArray[np.bool_]:
-        """Cells that a line passes through."""
-        return self.dense_in >= 0
-
-    @cached_property
-    def _nearest_dense(self) -> NDArray[np.int32]:
-        """The place on a line that lies in the nearest cell on one, ``(rows, columns)``."""
-        row, column = scipy.ndimage.distance_transform_edt(~self.on_line, return_distances=False, return_indices=True)
-        return self.dense_in[row, column]
-
-    @cached_property
-    def _distance_of_centre(self) -> Floats:
-        """Distance in metres from each cell's centre to a line: too long by a fraction of a cell beside one."""
-        away = self.centres(np.argwhere(np.ones_like(self.on_line))) - self.dense[self._nearest_dense.ravel()]
-        return length(away).reshape(self.on_line.shape)
-
-    def distance_m(self, points: Points) -> Floats:
-        """Distance in metres from each point to the nearest line, to a fraction of a cell."""
-        row_and_column = ((points - self.origin) / self.cell_m - 0.5)[:, ::-1].T
-        cells = Cells.at(row_and_column, self.on_line.shape)
-        distance = cells.look_up(self._distance_of_centre)
-        outside = np.flatnonzero(~cells.inside)
-        distance[outside] = length(points[outside] - self.dense[self.dense_near(points[outside])])
-        return distance
-
-    def at_least_m(self, points: Points) -> Floats:
-        """A distance in metres that no point is nearer to a line than; infinite for what is no place."""
-        bound = self._distance_of_centre[self.cells(points)] - self.cell_m
-        return np.where(is_place(points), bound, np.inf)
-
-    def dense_near(self, points: Points) -> NDArray[np.int32]:
-        """The place along a line, a row of ``dense``, that is nearest to the cell of each point."""
-        return self._nearest_dense[self.cells(points)]
-
-    @cached_property
-    def near_line(self) -> NDArray[np.bool_]:
-        """Cells on a line and those that touch one."""
-        return scipy.ndimage.binary_dilation(self.on_line, np.ones((3, 3)))
-
-    @cached_property
-    def areas(self) -> NDArray[np.int32]:
-        """Areas that the lines close off, numbered from 1; 0 near the lines."""
-        return scipy.ndimage.label(~self.near_line)[0]
-
-    def cells(self, points: Points) -> tuple[Ints, Ints]:
-        """Row and column of each point's cell, the nearest one for points outside."""
-        return _cells(points, self.origin, self.cell_m, self.on_line.shape)
-
-    def centres(self, cell: Ints) -> Points:
-        """The middles of cells given by row and column."""
-        return self.origin + (cell[:, ::-1] + 0.5) * self.cell_m
-
-
-def _cells(points: Points, origin: Points, cell_m: float, shape: tuple[int, ...]) -> tuple[Ints, Ints]:
-    place = np.clip((points - origin) / cell_m, 0.0, np.array(shape[::-1]) - 1.0)
-    inside = np.where(np.isnan(place), 0.0, place).astype(np.int64)
-    return inside[:, 1], inside[:, 0]
-
-
 def _way_m(line: Points) -> Floats:
     """How far along a line each of its vertices lies ``(k,)`` in metres."""
     return np.append(0.0, np.cumsum(length(np.diff(line, axis=0))))
-
-
-def _dense(lines: Sequence[Points], step_m: float) -> Points:
-    """Points along all lines, at most ``step_m`` apart."""
-    start = np.concatenate([line[:-1] for line in lines])
-    whole = np.concatenate([line[1:] for line in lines]) - start
-    parts = np.ceil(np.hypot(*whole.T) / step_m).astype(int) + 1
-    step = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    share = step / np.maximum(np.repeat(parts, parts) - 1, 1)
-    return np.repeat(start, parts, axis=0) + share[:, None] * np.repeat(whole, parts, axis=0)
 
 
 class _Part(NamedTuple):
@@ -456,9 +276,9 @@ class _Part(NamedTuple):
     areas: tuple[int, int]
 
 
-def _cut_by_area(lines: Sequence[Points], number: int, raster: _Raster) -> list[_Part]:
+def _cut_by_area(lines: Sequence[Points], number: int, raster: LineRaster) -> list[_Part]:
     """One line cut where another meets it, so that each part has one area on either side."""
-    dense = _dense([lines[number]], raster.cell_m)
+    dense = places_along([lines[number]], raster.cell_m)
     beside = np.stack([_areas_beside(dense, raster, side) for side in (1.0, -1.0)], axis=1)
     changes = np.flatnonzero((np.diff(beside, axis=0) != 0).any(axis=1)) + 1
     others = [line for other, line in enumerate(lines) if other != number]
@@ -470,7 +290,7 @@ def _cut_by_area(lines: Sequence[Points], number: int, raster: _Raster) -> list[
     return parts
 
 
-def _areas_beside(dense: Points, raster: _Raster, side: float) -> Ints:
+def _areas_beside(dense: Points, raster: LineRaster, side: float) -> Ints:
     """The area to the left (``side`` 1) or right (-1) of each point of a line; near a junction that of the next."""
     along = np.gradient(dense, axis=0)
     along /= np.maximum(np.hypot(*along.T), 1e-9)[:, None]
@@ -487,7 +307,7 @@ def _nearest_meeting(dense: Points, changes: Ints, others: list[Points], cell_m:
     """Where, near each change of area, the line comes nearest to the other lines."""
     if len(changes) == 0 or not others:
         return []
-    distance = scipy.spatial.cKDTree(_dense(others, cell_m / 4.0)).query(dense)[0]
+    distance = scipy.spatial.cKDTree(places_along(others, cell_m / 4.0)).query(dense)[0]
     window = 12
     found = []
     for change in changes.tolist():
