@@ -223,11 +223,7 @@ _OTHER = (
 )
 _CLAIMS: tuple[Claim, ...] = ("none", "national grid", "degrees")
 _SENTENCES: dict[tuple[Claim, Numbers], str] = {
-    **{
-        (claim, numbers): text
-        for claim in ("none", "national grid", "degrees")
-        for numbers, text in _NOT_METRES.items()
-    },
+    **{(claim, numbers): text for claim in _CLAIMS for numbers, text in _NOT_METRES.items()},
     ("none", "degrees"): _DEGREES,
     ("national grid", "degrees"): _DEGREES,
     ("degrees", "grid"): _GRID_IN_DEGREES,

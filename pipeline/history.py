@@ -26,10 +26,6 @@ from transforms.errors import ReviewError, SettingsError
 
 _NEAREST = 5
 _ROW = "row:"
-_FIGURES = (
-    *("shift_easting_m", "shift_northing_m", "shift_m"),
-    *("uncertainty_m", "control_distance_m", "break_distance_m"),
-)
 
 
 @dataclass(frozen=True)

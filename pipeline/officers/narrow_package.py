@@ -23,8 +23,6 @@ from pipeline.files import sha256
 from pipeline.fingerprint import geometry_hashes, read_geometry
 from pipeline.formats import open_batches, write_batches
 from pipeline.formats.stream import GEOMETRY
-from pipeline.officers.control_decisions import CONTROL_WORDS
-from pipeline.officers.decisions import WHY, WORDS
 from pipeline.officers.package import Lines, Offer, Surroundings
 from pipeline.officers.saved_review import SavedControl, SavedReview, SavedRow, as_text, time_saved
 from transforms.errors import ExportError, PostPaiError, ReviewError
@@ -279,7 +277,3 @@ def _put_in_place(folder: Path, path: Path) -> None:
 def with_cut_texts(offer: Offer) -> Offer:
     """An offer as these formats show it, for comparison with what is there."""
     return replace(offer, reasons=cut(offer.reasons), remark=cut(offer.remark))
-
-
-WORDS_HELP = {"decision": tuple(WORDS), "why": tuple(WHY), "control": tuple(CONTROL_WORDS)}
-"""What may be written into the columns: these formats have no drop-downs."""
