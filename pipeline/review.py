@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.files import sha256
+from pipeline.locks import alone_with
 from pipeline.officers.answers import Answers, read_answers
 from pipeline.officers.control_answers import read_control_answers
 from pipeline.officers.control_decisions import read_control_decisions, standing_control
@@ -39,7 +40,7 @@ from pipeline.officers.review_file import write_review
 from pipeline.officers.saved_review import SavedReview, read_review, why_busy
 from pipeline.officers.surroundings import read_surroundings
 from pipeline.storage import Migration
-from transforms.errors import ExportError, ReviewError
+from transforms.errors import BusyError, ExportError, ReviewError
 
 QUIET_S = 3.0
 """How long a saved file must have been left alone before the sensor looks at it."""
@@ -179,7 +180,8 @@ def _take_in(
 def changed_reviews(migration: Migration, cursor: str | None, quiet_s: float = QUIET_S) -> tuple[list[str], str]:
     """The layers whose review file holds answers that are not in the log, and where to go on next time.
 
-    A file that is open in QGIS, or was saved in the last seconds, waits for the next time.
+    A file that is open in QGIS, or was saved in the last seconds, waits for the next time, and so does a layer on which
+    a run is at work.
 
     Parameters
     ----------
@@ -197,8 +199,12 @@ def changed_reviews(migration: Migration, cursor: str | None, quiet_s: float = Q
         if not files or any(why_busy(path) or time.time() - path.stat().st_mtime < quiet_s for path in files):
             continue
         digest = hashlib.sha256("".join(map(_digest, files)).encode()).hexdigest()
-        if seen.get(layer.name) != digest and _holds_news(migration, layer.name):
-            layers.append(layer.name)
+        try:
+            with alone_with(migration, layer.name, wait_s=0.0):
+                if seen.get(layer.name) != digest and _holds_news(migration, layer.name):
+                    layers.append(layer.name)
+        except BusyError:
+            continue
         seen[layer.name] = digest
     return layers, json.dumps(seen, sort_keys=True)
 
@@ -210,13 +216,17 @@ def _digest(path: Path) -> str:
 def _holds_news(migration: Migration, layer: str) -> bool:
     try:
         main = read_review(migration.review(layer), layer)
-        rows = read_layer_rows(migration, layer)
     except ReviewError:
         return True  # the run will say the sentence where people see it
+    files = [each for each in (main, *read_copies(migration, layer)[0]) if each]
+    try:
+        rows = read_layer_rows(migration, layer)
+    except ReviewError:
+        return any(row.decision for saved in files for row in saved.rows)  # and then too
     logged = read_decisions(migration.decisions_log, layer)
     said = read_control_decisions(migration.decisions_log)
     now = datetime.now(UTC)
-    for saved in [each for each in (main, *read_copies(migration, layer)[0]) if each]:
+    for saved in files:
         answers = read_answers(saved, layer, rows, logged, "", now)
         if not_yet_logged(migration.decisions_log, answers.decisions) or read_control_answers(saved, said, "", now).new:
             return True

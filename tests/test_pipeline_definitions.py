@@ -1,11 +1,19 @@
 """Dagster shows the house as it is: the stages in order, each described, owned, versioned and checked."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
+import yaml
+from dagster._core.utils import make_new_run_id
+from outcomes import make_migration
 
 from pipeline.definitions import defs
+from pipeline.locks import migration_lock
 from pipeline.orchestration import checks
 from pipeline.orchestration.automation import nightly_migration, saved_reviews
+from pipeline.orchestration.catalogue import MigrationFolder
+from pipeline.orchestration.instance import MIGRATION_TAG
 
 STAGES = ["sources", "control", "fit", "shift", "reattach", "quality", "review", "export"]
 
@@ -68,6 +76,27 @@ def test_what_cannot_be_used_stops_the_batch() -> None:
 
 def test_runs_are_in_process() -> None:
     assert defs.executor is dg.in_process_executor
+
+
+def test_one_run_at_a_time_works_on_a_layer() -> None:
+    """Between the stages of one another would find tables of two runs."""
+    settings = yaml.safe_load((Path(__file__).parents[1] / "dagster.yaml").read_text(encoding="utf-8"))
+    (limit,) = settings["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert limit == {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+
+
+def test_the_sensor_frees_a_layer_whose_command_was_killed(tmp_path: Path) -> None:
+    """Its run counts as started, and nobody else's would ever be let near the layer; one that is alive is let be."""
+    migration = make_migration(tmp_path / "borough")
+    with dg.DagsterInstance.ephemeral() as instance, migration_lock(migration.root):
+        for root in (tmp_path / "killed", migration.root):
+            (root / "build").mkdir(parents=True, exist_ok=True)
+            tags = {MIGRATION_TAG: str(root)}
+            instance.add_run(dg.DagsterRun("j", make_new_run_id(), status=dg.DagsterRunStatus.STARTED, tags=tags))
+        with dg.build_sensor_context(instance) as context:
+            saved_reviews(context, folder=MigrationFolder(path=str(migration.root)))
+        status = {Path(run.tags[MIGRATION_TAG]).name: run.status.value for run in instance.get_runs()}
+        assert status == {"killed": "FAILURE", "borough": "STARTED"}
 
 
 def test_the_schedule_is_there_but_off() -> None:

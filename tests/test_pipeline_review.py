@@ -27,6 +27,7 @@ from review_migration import (
     write_stages,
 )
 
+from pipeline.locks import alone_with
 from pipeline.officers.decisions import read_decisions
 from pipeline.officers.merge import REVIEW_REASONS
 from pipeline.officers.package import RESERVED_NAMES
@@ -446,6 +447,25 @@ def test_the_sensor_sees_a_new_save_once(migration: Migration) -> None:
     layers, later = changed_reviews(migration, cursor, quiet_s=0)
     assert layers == [LAYER] and later != cursor
     assert changed_reviews(migration, later, quiet_s=0)[0] == []
+
+
+def test_the_sensor_waits_for_a_run_that_is_at_work_on_the_layer(migration: Migration) -> None:
+    """Its tables may be of two runs just then, and the run takes the answers in itself."""
+    _, cursor = changed_reviews(migration, None, quiet_s=0)
+    save(migration, 3, decision="keep")
+    with alone_with(migration, LAYER):
+        assert changed_reviews(migration, cursor, quiet_s=0) == ([], cursor)
+    assert changed_reviews(migration, cursor, quiet_s=0)[0] == [LAYER]
+
+
+@pytest.mark.parametrize("is_decided", [True, False])
+def test_a_save_on_tables_of_two_runs_starts_the_run_that_says_so(migration: Migration, is_decided: bool) -> None:
+    """Nobody is told of a layer that stopped half-way unless somebody waits for it."""
+    _, cursor = changed_reviews(migration, None, quiet_s=0)
+    save(migration, 3, **({"decision": "keep"} if is_decided else {"note": "look"}))
+    quality = pq.read_table(migration.quality(LAYER))
+    pq.write_table(quality.replace_schema_metadata(), migration.quality(LAYER))
+    assert changed_reviews(migration, cursor, quiet_s=0)[0] == ([LAYER] if is_decided else [])
 
 
 def test_the_sensor_waits_for_quiet_and_for_qgis(migration: Migration) -> None:

@@ -246,9 +246,12 @@ def is_exporting(migration: Migration) -> bool:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("moment", [is_shifting, is_exporting])
 def test_a_killed_run_leaves_nothing_half_done(
-    corner: Corner, tmp_path: Path, moment: Callable[[Migration], bool]
+    corner: Corner, tmp_path: Path, moment: Callable[[Migration], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed at a moment that the result depends on and run again, the result is that of the undisturbed run."""
+    """Killed at a moment that the result depends on and run again, the result is that of the undisturbed run.
+
+    In the Dagster UI the killed run must not count as started: the layer at work would have no other run.
+    """
     job = new_corner(tmp_path)
     process = job.start()
     migration = job.migration
@@ -265,6 +268,9 @@ def test_a_killed_run_leaves_nothing_half_done(
     assert not list(job.root.rglob("*.part*"))
     assert kept(migration.exports_dir) == kept(corner.job.migration.exports_dir)
     assert shifts(migration) == shifts(corner.job.migration)
+    monkeypatch.chdir(job.home)
+    with dg.DagsterInstance.from_config(str(job.home)) as instance:
+        assert {run.status.value for run in instance.get_runs()} == {"SUCCESS", "FAILURE"}
 
 
 def kept(folder: Path) -> set[str]:

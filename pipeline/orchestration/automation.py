@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pipeline.orchestration.catalogue import LAYERS, MigrationFolder
+from pipeline.orchestration.instance import fail_killed_commands
 from pipeline.review import changed_reviews
 
 fit_shift = dg.define_asset_job(
@@ -40,6 +41,7 @@ update_board = dg.define_asset_job(
 )
 def saved_reviews(context: dg.SensorEvaluationContext, folder: MigrationFolder) -> dg.SensorResult | dg.SkipReason:
     """Start ``finish_layer`` for each layer whose review file holds decisions not taken in yet."""
+    fail_killed_commands(context.instance)
     layers, cursor = changed_reviews(folder.open(), context.cursor)
     if not layers:
         return dg.SensorResult(skip_reason="No new decisions in review/.", cursor=cursor)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dagster as dg
 from filelock import Timeout
 
 from pipeline.locks import migration_lock, remove_leftovers
-from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance
+from pipeline.orchestration.instance import MIGRATION_TAG, MIGRATION_VARIABLE, enter_instance, fail_killed_commands
 from pipeline.storage import Migration
 from transforms.errors import BusyError, PostPaiError
 
@@ -53,6 +54,8 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     names = [migration.settings.layer(name).name for name in layers] or [x.name for x in migration.settings.layers]
     os.environ[MIGRATION_VARIABLE] = str(migration.root)
     enter_instance()
+    with dg.DagsterInstance.get() as instance:
+        fail_killed_commands(instance)
     try:
         with migration_lock(migration.root):
             remove_leftovers(migration)
@@ -91,8 +94,6 @@ def _where(migration: Migration) -> str:
 
 def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> _Found:
     """Run the assets; returns what failed and which checks were not met."""
-    import dagster as dg
-
     from pipeline.definitions import defs
 
     board = dg.AssetKey("qa_board")

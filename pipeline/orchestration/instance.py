@@ -43,12 +43,24 @@ def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:
 
     Call it only while no daemon is at work: a run without a migration tag is taken for abandoned.
     """
-    abandoned = [run for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)) if not _is_alive(run)]
-    for run in abandoned:
+    return _fail(instance, _abandoned(instance))
+
+
+def fail_killed_commands(instance: dg.DagsterInstance) -> None:
+    """Mark as failed the runs of commands that were killed; the layers they were at work on would get no other run."""
+    _fail(instance, [run for run in _abandoned(instance) if MIGRATION_TAG in run.tags])
+
+
+def _abandoned(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    return [run for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)) if not _is_alive(run)]
+
+
+def _fail(instance: dg.DagsterInstance, runs: list[dg.DagsterRun]) -> int:
+    for run in runs:
         instance.report_run_failed(
             run, message="The process of this run was ended before it could finish. Run it again."
         )
-    return len(abandoned)
+    return len(runs)
 
 
 def _is_alive(run: dg.DagsterRun) -> bool:
