@@ -302,19 +302,19 @@ def _expected(edition: Edition, are_points: bool, apart: _Apart, drawn: NDArray[
 
     ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``.
     """
-    random = np.random.default_rng(0)
+    random = _InAnyOrder(np.random.default_rng(0), apart.telling.middle())
     vertices, shift_m = apart.telling, apart.usual_m
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, min(20, _SIMULATED_FEATURES // max(vertices.count, 1)))
     least, most = np.log(_MISPLACED_POINT_BY_M if are_points else _MISPLACED_SHAPE_BY_M)
     anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):
-        far, near = np.exp(random.uniform(least, most, vertices.count)), typical[:, None]
-        misplaced = vertices.displaced(far[:, None] * _directions(random, vertices.count))
+        far, near = np.exp(random.uniform(least, most)), typical[:, None]
+        misplaced = vertices.displaced(far[:, None] * random.directions())
         seen = _classes(misplaced, edition, are_points)
         anywhere += np.bincount(seen, minlength=CELLS)
         for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
-            displaced = start.displaced(near * _directions(random, vertices.count))
+            displaced = start.displaced(near * random.directions())
             np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, are_points)), 1.0)
     anywhere = smoothed(anywhere)
     right = 0.5 * traced_shares(anywhere, are_points) + 0.5 * anywhere
@@ -328,9 +328,19 @@ def _classes(vertices: Vertices, edition: Edition | None, are_points: bool) -> N
     return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
 
 
-def _directions(random: np.random.Generator, count: int) -> Points:
-    angle = random.uniform(0, 2 * np.pi, count)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+class _InAnyOrder:
+    """Random numbers for features at ``places`` ``(n, 2)``: each has the same, in whatever order they are delivered."""
+
+    def __init__(self, random: np.random.Generator, places: Points) -> None:
+        self._random, self._rank = random, np.argsort(np.lexsort(places.T))
+
+    def uniform(self, least: float, most: float) -> NDArray[np.float64]:
+        return self._random.uniform(least, most, len(self._rank))[self._rank]
+
+    def directions(self) -> Points:
+        """Unit vectors ``(n, 2)``."""
+        angle = self.uniform(0, 2 * np.pi)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _regimes_of(

@@ -288,3 +288,16 @@ def test_features_that_lie_as_they_should_vouch_for_those_of_which_it_cannot_be_
         signs = Signs(classes, classes, nothing > 0, dated, nothing, date_prior(0.02))
         chances.append(origin_chances(signs, expected).chances[2, NEITHER])
     assert chances[1] < 0.5 * MISPLACED_CHANCE < chances[0]
+
+
+@pytest.mark.parametrize("kind", ["points", "outlines"])
+def test_another_order_of_the_delivery_changes_no_chance(base, western, kind):
+    """An officer would be asked about other features, and decided ones would open, for nothing."""
+    geometries, captured = mixed(western[0])
+    if kind == "points":
+        geometries, captured = free(150), np.full(150, BEFORE)
+    order = np.random.default_rng(1).permutation(len(geometries))
+    one = judged(geometries, base, captured_on=captured)
+    other = judged(geometries[order], base, captured_on=captured[order])
+    np.testing.assert_allclose(other.wrong_chance_ratio, one.wrong_chance_ratio[order], rtol=1e-6)
+    assert (other.regime == one.regime[order]).all()
