@@ -6,6 +6,7 @@ first.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,6 +32,9 @@ from transforms.errors import PostPaiError
 
 MOST_FEATURES = 1000
 """So many of a layer are looked at, or up to twice as many: no layer counts for more than a hundred dates."""
+
+_MOST_STEPS = 2**31
+"""Of a layer that lies all in one place even this takes all or nothing."""
 
 
 def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
@@ -70,21 +74,29 @@ class _Delivery:
 def _record_of(delivery: _Delivery) -> DateRecord:
     """Kept for the next layer, which asks the same of the others."""
     migration, layer = delivery.migration, delivery.migration.settings.layer(delivery.layer)
-    table = _evenly_taken(delivered_batches(migration, layer), MOST_FEATURES)
+    table = _taken(delivered_batches(migration, layer), MOST_FEATURES)
     geometries, _ = linear_copy(table[GEOMETRY].to_pylist() if len(table) else [])
     evidence = read_evidence(table, layer, migration.settings, read_tile_dates(migration), geometries)
     shift_field, limits = read_field(migration.field_file).field, limits_in_force(migration.settings.limits)
     return date_record(geometries, evidence, read_base_maps(migration), shift_field, limits)
 
 
-def _evenly_taken(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
-    """Every row, or every second, or every fourth ..., so that at most ``2 * most`` are kept."""
-    kept, step, first = pa.table({}), 1, 0
+def _taken(batches: Iterable[pa.RecordBatch], most: int) -> pa.Table:
+    """Every feature, or half of them, or a quarter ..., so that at most ``2 * most`` are kept.
+
+    Its geometry decides whether a feature is taken: in another order the same ones would be.
+    """
+    kept, step = pa.table({}), 1
     for batch in batches:
-        rows = np.arange(-first % step, len(batch), step)
-        taken = pa.Table.from_batches([batch]).take(pa.array(rows))
-        kept = pa.concat_tables([kept, taken]) if first else taken
-        first += len(batch)
-        while len(kept) > 2 * most:
-            kept, step = kept.take(pa.array(np.arange(0, len(kept), 2))), 2 * step
+        there = pa.Table.from_batches([batch]).filter(batch.column(GEOMETRY).is_valid())
+        kept = pa.concat_tables([kept, _every(there, step)]) if len(kept) else _every(there, step)
+        while len(kept) > 2 * most and step < _MOST_STEPS:
+            step *= 2
+            kept = _every(kept, step)
     return kept
+
+
+def _every(table: pa.Table, step: int) -> pa.Table:
+    """The features whose geometry has a number that ``step`` divides."""
+    number = np.array([zlib.crc32(wkb) for wkb in table[GEOMETRY].to_pylist()], dtype=np.int64)
+    return table.filter(pa.array(number % step == 0))

@@ -97,8 +97,25 @@ def test_a_new_delivery_is_read_again(migration):
     assert dates.date_wrong_ratio(migration, "trees") > 5 * first
 
 
-def test_a_long_layer_is_looked_at_evenly():
-    rows = [pa.record_batch({"n": list(range(first, first + 700))}) for first in range(0, 7000, 700)]
-    taken = dates._evenly_taken(rows, 500)["n"].to_pylist()
-    assert 500 <= len(taken) <= 1000
-    assert np.unique(np.diff(taken)).tolist() == [8]
+def delivered(places, null_every=1000):
+    """A layer of points in batches of 700, numbered by their place."""
+    wkb = shapely.to_wkb(shapely.points(places)).tolist()
+    for first in range(0, len(wkb), 700):
+        rows = range(first, min(first + 700, len(wkb)))
+        geometry = pa.array([None if row % null_every == null_every - 1 else wkb[row] for row in rows], pa.binary())
+        yield pa.record_batch({"n": places[first : first + 700, 0], "pai_geometry": geometry})
+
+
+def test_of_a_long_layer_the_same_features_are_taken_in_any_order():
+    """Evenly, and none without a place; what is said of its dates would else depend on the order."""
+    places = np.column_stack([np.arange(7000.0), np.zeros(7000)])
+    taken = dates._taken(delivered(places), 500)["n"].to_numpy()
+    assert 450 <= len(taken) <= 1000 and (taken % 1000 != 999).all()
+    assert np.histogram(taken, 7, (0, 7000))[0].min() > 50
+    shuffled = places[np.random.default_rng(0).permutation(7000)]
+    again = dates._taken(delivered(shuffled, null_every=10**9), 500)["n"].to_numpy()
+    assert set(taken) <= set(again)
+
+
+def test_of_a_layer_that_lies_all_in_one_place_the_taking_comes_to_an_end():
+    assert len(dates._taken(delivered(np.zeros((7000, 2))), 500)) in (0, 7000 - 7)
