@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline.files import whole_file
 from transforms.breaks import Breaks
-from transforms.errors import ControlError
 
 
 def write_breaks(path: Path, breaks: Breaks) -> None:
@@ -24,14 +23,6 @@ def write_breaks(path: Path, breaks: Breaks) -> None:
 
 
 def read_breaks(path: Path) -> Breaks:
-    """Read what ``write_breaks`` wrote.
-
-    Raises
-    ------
-    ControlError
-        If there is no such file.
-    """
-    if not path.is_file():
-        raise ControlError(f"{path} is missing. Check the control again (the asset `control`), then fit.")
+    """Read what ``write_breaks`` wrote."""
     with np.load(path, allow_pickle=False) as arrays:
         return Breaks.from_arrays(arrays)

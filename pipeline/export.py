@@ -92,7 +92,6 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
         written, checked = _written(migration, outcome, beside, is_final=is_final)
         content = _manifest(migration, outcome, run_id, written, checked, beside)
         content |= {"state": "final" if is_final else "draft", "sign_off": approval.as_record()}
-        content |= {"outdated": why_outdated(migration, layer_name)}
         # Before the files appear: what has left the house must be known when it comes back as a source.
         record_export(
             migration,
@@ -108,8 +107,7 @@ def export_layer(migration: Migration, layer_name: str, run_id: str) -> Exported
             files, withdrawn = _in_place(migration, layer_name), None
         else:
             files, withdrawn = put_in_place(migration, layer_name, beside)
-    if not held:
-        write_manifest(migration, layer_name, content)
+            write_manifest(migration, layer_name, content)
     page = write_evidence(migration, layer_name)
     return ExportedLayer(
         layer=layer_name,
@@ -191,4 +189,5 @@ def _manifest(
         "decisions": decisions_on(migration, name),
         "decisions_log": asdict(read_head(migration.decisions_log)),
         "versions": versions(),
+        "outdated": why_outdated(migration, name),
     }

@@ -75,6 +75,8 @@ def why_mixed(migration: Migration, layer: str, stage: Stage) -> str:
         if not path.exists():
             return f"{_CALLED[stage]} is missing ({path.name})"
         hashes = noted(path)
+        if inputs[stage] and not hashes:
+            return f"{_CALLED[stage]} was made by an earlier version"
         changed = [each for each in inputs[stage] if hashes.get(each) != hashed(each)]
         if changed:
             return (
@@ -100,13 +102,13 @@ def have_settings_changed(migration: Migration, layer: str) -> bool:
 
 def _settings_digest(migration: Migration, layer: str) -> str:
     settings = migration.settings
-    tiles = migration.source(settings.base_maps.tile_dates or Path())
+    tiles = settings.base_maps.tile_dates
     said = [
         settings.layer(layer).model_dump(mode="json", exclude=_ONLY_SHOWN),
         settings.base_maps.model_dump(mode="json"),
         asdict(limits_in_force(settings.limits)),
         base_map_hashes(migration),
-        sha256(tiles) if tiles.is_file() else "",
+        sha256(migration.source(tiles)) if tiles and migration.source(tiles).is_file() else "",
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
