@@ -414,6 +414,22 @@ def test_an_accepted_feature_without_a_shift_is_unmoved(tmp_path: Path) -> None:
     assert [status for status, _ in outcomes(migration)] == ["unmoved", "unmoved"]
 
 
+def test_an_outline_that_crosses_itself_is_measured_from_its_outline(tmp_path: Path) -> None:
+    """Its two halves cancel: its centroid lay kilometres away, its arrow ran off the map, its fix seemed far off."""
+    east, north = 400_000.0, 160_000.0
+    corners = [(0.0, 0.0), (10.0, 10.0), (10.0, 0.001), (0.0, 10.0)]
+    crossed = shapely.Polygon([(east + x, north + y) for x, y in corners])
+    migration = make_migration(tmp_path)
+    write_stages(migration, [crossed], ["review"])
+    review_layer(migration, LAYER, "run-1")
+    (arrow,) = pyogrio.raw.read(migration.review(LAYER), layer="shift_arrows")[2]
+    ends = shapely.get_coordinates(shapely.from_wkb(arrow))
+    np.testing.assert_allclose(ends - [east, north], [(5.0, 5.0), (6.0, 3.0)], atol=0.01)
+    save(migration, 0, decision="fixed", geometry=square(east + 1.0, north - 2.0), officer="Ann")
+    assert not review_layer(migration, LAYER, "run-2").findings
+    assert pq.read_table(migration.corrected(LAYER))["pai_shift_m"].to_pylist() == pytest.approx([2.236], abs=0.01)
+
+
 def test_a_fix_far_off_is_taken_but_mentioned(migration: Migration) -> None:
     save(migration, 3, geometry=square(400_560.0), officer="Ann")
     review = review_layer(migration, LAYER, "run-2")

@@ -24,7 +24,7 @@ def write_corrected(
     """Write the corrected table of a layer, whole or not at all.
 
     A ``moved`` feature has its proposal's place, shift and standard error; a ``fixed`` one the officer's place, the
-    distance between the centroids, and no standard error; every other lies as found, with a shift of 0.
+    distance between the middles, and no standard error; every other lies as found, with a shift of 0.
     """
     metadata = _geoparquet(rows.staged) | made_from(migration, layer, "review")
     table = _corrected(rows, outcomes, run_id).replace_schema_metadata(metadata)

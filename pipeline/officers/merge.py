@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 
 from pipeline.fingerprint import read_geometry
+from pipeline.geometry.middle import middle
 from pipeline.geometry.wkb_kind import as_single
 from pipeline.officers.decisions import FALSE_ALARM, Decision, Standing
 from pipeline.officers.layer_rows import LayerRows
@@ -88,11 +89,11 @@ def merge(rows: LayerRows, standing: Standing) -> list[Outcome]:
 
 
 def displacement_m(before: bytes | None, after: bytes | None) -> float:
-    """How far a fix lies from the old place: between the centroids [m]; NaN where there is none."""
+    """How far a fix lies from the old place: between the middles [m]; NaN where there is none."""
     old, new = read_geometry(before), read_geometry(after)
     if old is None or new is None:
         return float("nan")
-    return float(shapely.distance(shapely.centroid(old), shapely.centroid(new)))
+    return float(shapely.distance(middle(old), middle(new)))
 
 
 def _judged(verdict: str, has_moved: bool) -> Outcome:

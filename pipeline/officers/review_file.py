@@ -15,6 +15,7 @@ import shapely
 
 from pipeline.files import whole_file
 from pipeline.fingerprint import read_geometry
+from pipeline.geometry.middle import middle
 from pipeline.geometry.wkb_kind import WkbKind
 from pipeline.officers.control_decisions import CONTROL_WORDS
 from pipeline.officers.decisions import WHY, WORDS
@@ -182,7 +183,7 @@ def _arrows(offers: Sequence[Offer]) -> Lines:
     """The proposed shift of each feature that has one, from the middle of its old place to the middle of the new."""
     pairs = [(offer, read_geometry(offer.before), read_geometry(offer.proposal)) for offer in offers]
     moved = [
-        (offer, shapely.linestrings(_middle(old, new)))
+        (offer, shapely.linestrings(shapely.get_coordinates([middle(old), middle(new)])))
         for offer, old, new in pairs
         if offer.shift_m and old is not None and new is not None and not old.is_empty and not new.is_empty
     ]
@@ -191,10 +192,6 @@ def _arrows(offers: Sequence[Offer]) -> Lines:
         "shift_m": [offer.shift_m for offer, _ in moved],
     }
     return Lines([shapely.to_wkb(line) for _, line in moved], columns)
-
-
-def _middle(old: shapely.Geometry, new: shapely.Geometry) -> np.ndarray:
-    return shapely.get_coordinates([shapely.centroid(old), shapely.centroid(new)])
 
 
 def _write_lines(path: Path, name: str, lines: Lines, columns: Sequence[str], kind: str = "LineString") -> None:

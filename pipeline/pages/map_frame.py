@@ -82,6 +82,7 @@ def draw_furniture(axes: Axes, extent: Extent) -> None:
     """The scale bar, in a strip of its own, and the north arrow."""
     share = STRIP_IN * axes.figure.dpi / axes.get_window_extent().height
     axes.add_patch(Rectangle((0, 0), 1, share, transform=axes.transAxes, color="white", linewidth=0, zorder=8))
+    axes.spines[:].set_zorder(8.5)
     draw_scale_bar(axes, extent)
     north = axes.annotate(
         "N",

@@ -18,6 +18,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from pipeline.geometry.middle import middle
 from pipeline.pages.map_frame import (
     HALO,
     STYLE,
@@ -161,7 +162,7 @@ def _greatest_move(before: shapely.Geometry, after: shapely.Geometry) -> tuple[P
     """Both ends ``(2, 2)`` of the longest vertex move, and its length; without equal vertices, of the centres."""
     old, new = shapely.get_coordinates(before), shapely.get_coordinates(after)
     if len(old) != len(new):
-        old, new = (np.array(shapely.centroid(shape).coords) for shape in (before, after))
+        old, new = (np.array(middle(shape).coords) for shape in (before, after))
     length = np.hypot(*(new - old).T)
     row = int(np.argmax(length))
     return np.array([old[row], new[row]]), float(length[row])
