@@ -77,7 +77,8 @@ def _record_of(delivery: _Delivery) -> DateRecord:
     table = _taken(delivered_batches(migration, layer), MOST_FEATURES)
     geometries, _ = linear_copy(table[GEOMETRY].to_pylist() if len(table) else [])
     evidence = read_evidence(table, layer, migration.settings, read_tile_dates(migration), geometries)
-    shift_field, limits = read_field(migration.field_file).field, limits_in_force(migration.settings.limits)
+    limits = limits_in_force(migration.settings.limits_of(layer.name))
+    shift_field = read_field(migration.field_file).field
     return date_record(geometries, evidence, read_base_maps(migration), shift_field, limits)
 
 

@@ -185,7 +185,7 @@ def _manifest(
         "attributes_sha256": checked.attributes_sha256,
         **foundations(migration, name),
         "settings": outcome.layer.model_dump(mode="json"),
-        "limits_overridden": migration.settings.limits,
+        "limits_overridden": migration.settings.limits_of(name),
         "decisions": decisions_on(migration, name),
         "decisions_log": asdict(read_head(migration.decisions_log)),
         "versions": versions(),

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,21 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON, whole or not at all."""
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as JSON, whole or not at all: a line for each member, and for each element of a list in it."""
+    lines = ",\n".join(f"{_as_json(str(name))}: {_laid_out(member)}" for name, member in content.items())
     with whole_file(path) as beside:
-        beside.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        beside.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+def _laid_out(member: Any) -> str:
+    if not (isinstance(member, list | tuple) and member):
+        return _as_json(member)
+    return "[\n  " + ",\n  ".join(map(_as_json, member)) + "\n]"
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def read_json(path: Path) -> Any:

@@ -28,8 +28,8 @@ Stage = Literal["sources", "shift", "reattach", "consequences", "quality", "revi
 _KEY = b"post_pai_made_from"
 _SETTINGS = "settings"
 
-_ONLY_SHOWN = {"title", "id_column", "statutory", "formats", "review_formats"}
-"""Settings of a layer that change nothing about a proposal or a verdict."""
+_NOT_BY_THEMSELVES = {"title", "id_column", "statutory", "formats", "review_formats", "limits"}
+"""Settings of a layer that change nothing about a proposal or a verdict; its limits do where they are in force."""
 
 _CALLED: dict[Stage, str] = {
     "sources": "the copy of its source",
@@ -104,9 +104,9 @@ def _settings_digest(migration: Migration, layer: str) -> str:
     settings = migration.settings
     tiles = settings.base_maps.tile_dates
     said = [
-        settings.layer(layer).model_dump(mode="json", exclude=_ONLY_SHOWN),
+        settings.layer(layer).model_dump(mode="json", exclude=_NOT_BY_THEMSELVES),
         settings.base_maps.model_dump(mode="json"),
-        asdict(limits_in_force(settings.limits)),
+        asdict(limits_in_force(settings.limits_of(layer))),
         base_map_hashes(migration),
         sha256(migration.source(tiles)) if tiles and migration.source(tiles).is_file() else "",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ class QualitySummary:
         Rows by reason code, the most frequent first.
     expected_wrong
         How many of the accepted and left ones are expected to be wrong by more than the limit.
+    main_doubt
+        What sends most of the others to review, a code; empty if there are none.
     """
 
     layer: str
@@ -68,6 +71,7 @@ class QualitySummary:
     to_review: int
     reasons: dict[str, int]
     expected_wrong: float
+    main_doubt: str
 
     @property
     def automatic_ratio(self) -> float:
@@ -103,7 +107,7 @@ class _Proposal:
 
     def __init__(self, migration: Migration, layer_name: str, staged: pa.Table, shifted: pa.Table) -> None:
         self.settings = migration.settings.layer(layer_name)
-        self.limits: Limits = limits_in_force(migration.settings.limits)
+        self.limits: Limits = limits_in_force(migration.settings.limits_of(layer_name))
         self.base: BaseMaps | None = read_base_maps(migration)
         self.control = _used_control(migration)
         before, unread_before = linear_copy(staged["pai_geometry"].to_pylist())
@@ -290,6 +294,7 @@ def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
     counts = Counter(verdicts.verdict.tolist())
     reasons = Counter(code for codes in verdicts.reasons for code in codes)
     final = verdicts.verdict != triage.REVIEW
+    sends_to_review = Counter(codes[0] for codes in compress(verdicts.reasons, ~final) if codes)
     return QualitySummary(
         layer_name,
         len(verdicts.verdict),
@@ -298,4 +303,5 @@ def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
         counts[triage.REVIEW],
         dict(reasons.most_common()),
         expected_wrong(verdicts.wrong_chance_ratio[final], measured_curve()),
+        max(sends_to_review, key=sends_to_review.__getitem__, default=""),
     )

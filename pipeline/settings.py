@@ -2,7 +2,7 @@
 
 Unknown keys are refused, every number carries its unit in its name, and every mistake is one sentence that
 names the file, the key, the value and the cure. Limits that decide verdicts are in ``qa/limits.yaml``;
-``migration.yaml`` may override them one by one under ``limits:``.
+``migration.yaml`` may override them one by one under ``limits:``, for all layers or for one.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class LayerSettings(_Strict):
     )
     statutory: bool = Field(False, description="A second person signs it off before it is exported as final.")
     formats: list[ExportFormat] = Field(default_factory=list, description="Formats beside GeoPackage.")
+    limits: dict[str, float] = Field(default_factory=dict, description="Overrides of limits for this layer only.")
 
 
 class Settings(_Strict):
@@ -163,6 +164,10 @@ class Settings(_Strict):
                 return layer
         known = ", ".join(layer.name for layer in self.layers)
         raise SettingsError(f"This migration has no layer {name!r}. Its layers are: {known}.")
+
+    def limits_of(self, layer: str) -> dict[str, float]:
+        """The limits overridden for a layer: its own before those of the whole migration."""
+        return self.limits | self.layer(layer).limits
 
 
 def read_settings(path: Path) -> Settings:

@@ -185,14 +185,15 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
     evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
     if settings.captured_column:
         evidence = replace(evidence, date_wrong_ratio=date_wrong_ratio(migration, settings.name))
-    limits = limits_in_force(migration.settings.limits)
+    limits = limits_in_force(migration.settings.limits_of(settings.name))
     return classify(geometries, evidence, read_base_maps(migration), fitted.field, limits)
 
 
 def _write_proposal(
     migration: Migration, settings: LayerSettings, fitted: Fitted, regimes: Regimes, wanted: NDArray[np.bool_]
 ) -> ShiftSummary:
-    rules = MoveRules(settings.tolerance_m, limits_in_force(migration.settings.limits).straddling_m)
+    limits = limits_in_force(migration.settings.limits_of(settings.name))
+    rules = MoveRules(settings.tolerance_m, limits.straddling_m)
     staged = migration.staged(settings.name)
     opener = partial(open_batches, staged, batch_rows=rows_at_once(staged))
     tally, lengths = Tally(), _Lengths()

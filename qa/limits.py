@@ -56,8 +56,12 @@ class Limits:
 
     @property
     def wrong_chance_ratio(self) -> float:
-        """The chance of being wrong above which a feature goes to an officer: it follows from the acceptable share."""
-        return limit_for(self.acceptable_wrong_ratio, measured_curve())
+        """The chance of being wrong above which a feature goes to an officer: it follows from the acceptable share.
+
+        Where many features are sure a few very doubtful ones would be acceptable too; none is settled all the same
+        whose chance is more than ten times that share.
+        """
+        return min(limit_for(self.acceptable_wrong_ratio, measured_curve()), 10.0 * self.acceptable_wrong_ratio)
 
 
 @cache

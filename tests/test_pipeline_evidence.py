@@ -18,9 +18,10 @@ from outcomes import make_migration, plots, write_layer
 from pipeline.delivery.place import manifest_path
 from pipeline.files import write_json
 from pipeline.logbook import append_line
-from pipeline.pages import evidence
+from pipeline.pages import evidence, map_data
 from pipeline.pages.evidence import limit_rows, reason_rows, summary, write_evidence
 from pipeline.pages.layer_pictures import LayerPictures
+from pipeline.pages.map_data import MOST_FEATURES
 from pipeline.pages.outcome import Counts, read_outcome
 from pipeline.pages.reasons import SENTENCES
 from qa.limits import documented_limits
@@ -178,7 +179,7 @@ def test_every_limit_is_shown_with_its_source_and_overrides_are_told(migration):
     settings = migration.root / "migration.yaml"
     settings.write_text(settings.read_text() + "limits: {area_change_ratio: 0.04}\n", encoding="utf-8")
     migration = type(migration).open(migration.root)
-    rows = {row.name: row for row in limit_rows(migration)}
+    rows = {row.name: row for row in limit_rows(migration, "parks")}
     assert set(rows) == set(documented_limits())
     assert (rows["area_change_ratio"].value, rows["area_change_ratio"].overridden) == (0.04, True)
     assert all(row.source for row in rows.values())
@@ -266,6 +267,17 @@ def test_a_long_layer_makes_a_bounded_page_in_seconds(migration):
     assert time.monotonic() - started < 20
     assert len(page) < 2_000_000
     assert re.search(r"Drawn: [\d,]+ of 50,000 features", page)
+
+
+def test_a_layer_all_of_which_waits_for_officers_has_as_full_a_map_as_any(migration, monkeypatch):
+    """The list of what to step through takes no room from the shapes: it has those only that are drawn."""
+    monkeypatch.setattr(map_data, "GROUND_CHARACTERS", 0)
+    monkeypatch.setattr(map_data, "BUDGET_CHARACTERS", 400_000)
+    points = shapely.centroid(plots(60_000))
+    write_layer(migration, "parks", shapes=points, status=["open"] * len(points))
+    data = json.loads(re.search(r'id="map-data">(.*?)</script>', page_of(migration), re.DOTALL)[1])
+    assert len(data["features"]) > MOST_FEATURES // 2
+    assert {feature[0] for feature in data["features"]} == set(data["reviewed"])
 
 
 def test_a_layer_not_reviewed_yet_is_refused_in_one_sentence(migration):

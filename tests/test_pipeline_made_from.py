@@ -90,6 +90,7 @@ OTHER_SETTINGS = (
     "limits: {position_error_m: 0.5}",
     "base_maps: {new_map_loaded_on: 2005-06-01}",
     "tolerance_m: 0.1",
+    "limits: {shift_m: 3.0}",
     "strategy: leave",
 )
 
@@ -100,7 +101,7 @@ def test_other_settings_than_those_it_was_run_with_make_a_layer_outdated(migrati
     assert why_outdated(migration, LAYER) == ""
     settings = migration.root / "migration.yaml"
     text = settings.read_text(encoding="utf-8")
-    is_of_layer = change.startswith(("tolerance", "strategy"))
+    is_of_layer = change.startswith(("tolerance", "strategy", "limits: {shift"))
     text = text.replace("name: parks,", f"name: parks, {change},") if is_of_layer else f"{text}{change}\n"
     settings.write_text(text, encoding="utf-8")
     assert "its settings, the limits or the base maps have changed" in why_outdated(Migration.open(settings), LAYER)

@@ -1,11 +1,14 @@
 """The quality stage on a little migration: counts reconcile, every row is judged, every reason is specific."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+import yaml
 from stage_tables import belong_together
 from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 
@@ -13,6 +16,8 @@ from pipeline import quality
 from pipeline.base_maps import read_base_maps
 from pipeline.captures import read_evidence
 from pipeline.geometry.linear_copy import linear_copy
+from pipeline.orchestration import checks
+from pipeline.settings import Settings
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
 from qa.regime import REASONS as REGIME_REASONS
@@ -272,6 +277,33 @@ def test_what_its_own_lines_placed_is_accepted_however_unsure_the_field_is(migra
         verdicts[placed] = [row["verdict"] for row in judged(migration)[1]]
     assert "review" in verdicts[False]
     assert set(verdicts[True]) == {"accept"}
+
+
+def test_a_limit_of_one_layer_counts_before_that_of_all(migration):
+    """A place 0.3 m off the map is too far where 0.1 m is the limit, and no doubt where it is 2 m."""
+    areas = western()
+    write_layer(migration, areas, shapely.transform(on_new_map(areas), lambda xy: xy + 0.3), [True] * len(areas))
+    of_all = "limits: {fit_to_new_map_m: 0.1, position_error_m: 0.5}\n"
+    own = "captured_column: CAPTURED, limits: {fit_to_new_map_m: 2.0, position_error_m: 2.0}"
+    accepted = []
+    for text in (MIGRATION + of_all, (MIGRATION + of_all).replace("captured_column: CAPTURED", own)):
+        changed = dataclasses.replace(migration, settings=Settings.model_validate(yaml.safe_load(text)))
+        belong_together(changed, "sites")
+        accepted.append(judged(changed)[0].accepted)
+    assert accepted == [0, 60]
+
+
+def test_where_most_go_to_officers_the_check_says_why_and_what_to_do(migration):
+    areas = western()
+    for wrong, passed in ((0, True), (20, True), (40, False)):
+        by_m = np.where(np.arange(60) < wrong, 3.0, 0.0)
+        proposals = [shapely.affinity.translate(*each) for each in zip(on_new_map(areas), by_m, strict=True)]
+        write_layer(migration, areas, proposals, [True] * len(areas))
+        summary = judged(migration)[0]
+        results = {result.check_name: result for result in checks.of_quality(migration, summary)}
+        assert results["most_settled"].passed is passed
+        assert summary.main_doubt == ("base_map_disagrees" if wrong else "")
+    assert results["most_settled"].metadata["why"].value == "base_map_disagrees"
 
 
 def test_an_outline_that_crosses_itself_is_for_an_officer(migration):

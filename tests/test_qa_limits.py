@@ -37,6 +37,12 @@ def test_an_override_replaces_one_limit_and_leaves_the_rest():
     assert dataclasses.replace(changed, shift_m=6.5) == limits_in_force()
 
 
+@pytest.mark.parametrize("share", [0.0005, 0.001, 0.01, 0.05, 0.5])
+def test_nothing_is_settled_that_is_ten_times_likelier_to_be_wrong_than_is_acceptable(share):
+    """In a usual borough 5 % wrong would be reached only with everything settled, however doubtful."""
+    assert 0.0 < limits_in_force({"acceptable_wrong_ratio": share}).wrong_chance_ratio <= 10 * share
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_impossible_value_is_refused_with_its_name(value):
     with pytest.raises(SettingsError, match=r"shift_m.*positive number"):

@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,12 @@ class Decision:
         """What two answers must share to agree: the word, and the place of a fix."""
         return self.decision, geometry_hash(self.wkb) if self.decision == "fixed" else ""
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What was answered, whenever and wherever it was read: the same save read twice has the same digest."""
-        content = asdict(self) | {"geometry": geometry_hash(self.wkb)}
-        for circumstance in ("saved_at", "taken_at", "decided_at", "run", "copy", "conflicts_with", "line"):
-            del content[circumstance]
+        circumstances = ("saved_at", "taken_at", "decided_at", "run", "copy", "conflicts_with", "line")
+        answer = [each.name for each in fields(self) if each.name not in circumstances]
+        content = {name: getattr(self, name) for name in answer} | {"geometry": geometry_hash(self.wkb)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def told(self) -> str:

@@ -32,6 +32,9 @@ _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 _ATTACHED_SHARE = 0.9
 """Of the length that followed the old map, this share should follow the new one."""
 
+_SHORT_QUEUE = 20
+"""So many features are soon looked at, however small the layer."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -143,6 +146,14 @@ FEW_EXPECTED_WRONG = Check(
     "Of the features settled without a person at most the share acceptable_wrong_ratio (or one feature) is expected to "
     "be wrong. If more: lower that limit in migration.yaml and run the layer again; more goes to officers then.",
 )
+MOST_SETTLED = Check(
+    "quality",
+    "most_settled",
+    "At least half of the features are settled without a person, or few are not. If not: `why` names the commonest "
+    "doubt. Where that is origin_doubtful, the layer follows the lines of neither map, so nothing tells what was "
+    "misplaced when it was drawn: look through some of it, then decide the rest at once in the review file, or allow "
+    "more of this layer to be wrong (its `limits` in migration.yaml: acceptable_wrong_ratio: 0.05).",
+)
 COUNTS_RECONCILE = Check("review", "counts_reconcile", f"in = moved + unmoved + fixed + open. {_RUN_AGAIN}", True)
 ANSWERS_UNDERSTOOD = Check(
     "review",
@@ -231,7 +242,8 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     shifted = pq.read_table(migration.shifted(layer), columns=["pai_row", "moved", "shift_m"])
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
-    longest_m, limit_m = float(np.max(moved_m, initial=0.0)), limits_in_force(migration.settings.limits).shift_m
+    longest_m = float(np.max(moved_m, initial=0.0))
+    limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
@@ -253,11 +265,17 @@ def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> l
 def of_quality(migration: Migration, summary: QualitySummary) -> list[dg.AssetCheckResult]:
     """Checks on the verdicts."""
     automatic = summary.accepted + summary.left
-    most = max(limits_in_force(migration.settings.limits).acceptable_wrong_ratio * automatic, 1.0)
+    most = max(limits_in_force(migration.settings.limits_of(summary.layer)).acceptable_wrong_ratio * automatic, 1.0)
     return [
         VERDICT_FOR_EACH.result(automatic + summary.to_review == summary.features, features=summary.features),
         FEW_EXPECTED_WRONG.result(
             summary.expected_wrong <= most, expected_wrong=round(summary.expected_wrong, 2), limit=round(most, 2)
+        ),
+        MOST_SETTLED.result(
+            summary.to_review <= max(automatic, _SHORT_QUEUE),
+            to_review=summary.to_review,
+            limit=max(automatic, _SHORT_QUEUE),
+            why=summary.main_doubt,
         ),
     ]
 

@@ -104,7 +104,7 @@ def draw_risk(migration: Migration, layer: str) -> Picture | None:
     if not len(table):
         return None
     in_review = np.array(table["verdict"].to_pylist(), dtype=np.str_) == "review"
-    limit = limits_in_force(migration.settings.limits).wrong_chance_ratio
+    limit = limits_in_force(migration.settings.limits_of(layer)).wrong_chance_ratio
     return risk_chart(table["wrong_chance_ratio"].to_numpy(), in_review, measured_curve(), limit)
 
 

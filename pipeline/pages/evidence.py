@@ -100,7 +100,7 @@ def write_evidence(migration: Migration, layer_name: str) -> Path:
         decisions_shown=DECISIONS_SHOWN,
         decision_words={word: said.split(":")[0] for word, said in WORDS.items()} | {UNDO: "Taken back"},
         why_words=WHY,
-        limits=limit_rows(migration),
+        limits=limit_rows(migration, layer_name),
         settings=_settings_text(migration, outcome),
         manifest=manifest,
         fitted=read_field(migration.field_file) if migration.field_file.exists() else None,
@@ -140,9 +140,9 @@ def _record(
         "summary": summary(outcome, _state(outcome, manifest)),
         "sign_off": manifest.get("sign_off"),
         "reasons": {row.code: {"count": row.count, "sentence": row.sentence} for row in reason_rows(outcome)},
-        "reviewed": [asdict(story) for story in stories],
+        "reviewed": [vars(story) for story in stories],
         "decisions": decisions[::-1],
-        "limits": {row.name: row.value for row in limit_rows(migration)},
+        "limits": {row.name: row.value for row in limit_rows(migration, name)},
         "files": manifest.get("files", []),
         **foundations(migration, name),
         "page": {"name": page.name, "sha256": sha256(page)},
@@ -179,11 +179,12 @@ def reason_rows(outcome: Outcome) -> list[ReasonRow]:
     return [ReasonRow(code, count, sentence(code)) for code, count in outcome.reason_counts.most_common()]
 
 
-def limit_rows(migration: Migration) -> list[LimitRow]:
-    """Every limit in force, with its meaning and its source."""
-    in_force = limits_in_force(migration.settings.limits)
+def limit_rows(migration: Migration, layer_name: str) -> list[LimitRow]:
+    """Every limit in force for a layer, with its meaning and its source."""
+    overridden = migration.settings.limits_of(layer_name)
+    in_force = limits_in_force(overridden)
     return [
-        LimitRow(name, getattr(in_force, name), limit.meaning, limit.source, name in migration.settings.limits)
+        LimitRow(name, getattr(in_force, name), limit.meaning, limit.source, name in overridden)
         for name, limit in documented_limits().items()
     ]
 

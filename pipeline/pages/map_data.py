@@ -61,7 +61,7 @@ def map_data(
     rows, features
         ``(n,)`` rows of the layer and their shapes, none of them missing.
     reviewed
-        The rows that a person was asked about, in the order to be stepped through.
+        The rows that a person was asked about, in the order to be stepped through; those not drawn are passed over.
     ground
         Shapes of the new base map, to see what the features are to fit.
     """
@@ -72,17 +72,18 @@ def map_data(
         "statuses": {status: COLOURS[status] for status in STATUSES},
         "breaks": [_steps(_whole(line, extent)) for line in breaks if len(line) > 1],
         "arrows": _arrows(shifts, extent),
-        "reviewed": [int(row) for row in reviewed],
         "ground": _ground(ground, extent),
     }
     for limit in (MOST_FEATURES, MOST_FEATURES // 4, MOST_FEATURES // 20):
         chosen = _chosen(rows, features, reviewed, limit)
+        is_drawn = set(rows[chosen].tolist())
+        frame["reviewed"] = [int(row) for row in reviewed if row in is_drawn]
         for tolerance_m in _TOLERANCES_M:
             drawn = [_feature(outcome, int(rows[at]), features, at, extent, tolerance_m) for at in chosen]
             text = as_script_data(frame | {"features": drawn})
             if len(text) <= BUDGET_CHARACTERS + GROUND_CHARACTERS:
                 return MapData(text, len(chosen), tolerance_m)
-    return MapData(as_script_data(frame | {"features": []}), 0, 0.0)
+    return MapData(as_script_data(frame | {"reviewed": [], "features": []}), 0, 0.0)
 
 
 def as_script_data(content: Any) -> str:
