@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
+import pyogrio
 import pytest
 import shapely
 from review_migration import LAYER, make_migration, square, write_stages
@@ -43,6 +45,20 @@ for at, field in enumerate(layer.fields()):
     }
 table = layer.attributeTableConfig()
 print(json.dumps([layer.renderer().type(), table.sortExpression(), form]))
+"""
+DECIDE_ALL = """
+import json, sys
+from qgis.core import QgsApplication, QgsVectorLayer
+application = QgsApplication([], False)
+application.initQgis()
+layer = QgsVectorLayer(f"{sys.argv[1]}|layername={sys.argv[2]}", "", "ogr")
+layer.startEditing()
+decision = layer.fields().indexOf("decision")
+for feature in list(layer.getFeatures()):
+    layer.changeAttributeValue(feature.id(), decision, "accept", feature["decision"])
+layer.commitChanges()
+names = ("decision", "officer", "decided_at")
+print(json.dumps([[str(feature[name] or "") for name in names] for feature in layer.getFeatures()]))
 """
 DRAW = """
 import sys
@@ -123,6 +139,16 @@ def test_the_form_has_drop_downs_and_fills_in_who_and_when(migration: Migration,
     assert {name for name in form if not form[name]["locked"]} == {"decision", "why", "note", "officer"}
     _, _, control = json.loads(ask_qgis(SHOW_FORM, tmp_path, str(migration.review(LAYER)), "control_nearby"))
     assert control["decision"]["widget"] == "ValueMap" and not control["decision"]["locked"]
+
+
+@needs_qgis
+def test_many_are_decided_at_once_each_with_who_and_when(migration: Migration, tmp_path: Path) -> None:
+    """What the field calculator does for the selected features of the table."""
+    review = tmp_path / f"{LAYER}.gpkg"
+    shutil.copy(migration.review(LAYER), review)
+    said = json.loads(ask_qgis(DECIDE_ALL, tmp_path, str(review), LAYER))
+    assert len(said) == pyogrio.read_info(review, layer=LAYER)["features"] > 0
+    assert all(decision == "accept" and officer and decided_at for decision, officer, decided_at in said)
 
 
 @needs_qgis
