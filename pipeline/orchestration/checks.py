@@ -149,8 +149,8 @@ FEW_EXPECTED_WRONG = Check(
 MOST_SETTLED = Check(
     "quality",
     "most_settled",
-    "At least half of the features are settled without a person, or few are not. If not: `why` names the commonest "
-    "doubt. Where that is origin_doubtful, the layer follows the lines of neither map, so nothing tells what was "
+    "At least half of the features are settled without a person, or few are not. If not: its evidence page counts the "
+    "reasons. Where origin_doubtful leads, the layer follows the lines of neither map, so nothing tells what was "
     "misplaced when it was drawn: look through some of it, then decide the rest at once in the review file, or allow "
     "more of this layer to be wrong (its `limits` in migration.yaml: acceptable_wrong_ratio: 0.05).",
 )
