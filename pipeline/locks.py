@@ -6,7 +6,7 @@ part is free. The operating system frees a lock when the process that holds it d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,8 +30,10 @@ def migration_lock(root: Path) -> FileLock:
 
 
 @contextmanager
-def alone_with(migration: Migration, part: str, wait_s: float = _WAIT_S) -> Iterator[None]:
-    """Have a part of the migration to oneself.
+def alone_with(
+    migration: Migration, part: str, wait_s: float = _WAIT_S, tell: Callable[[str], None] = lambda sentence: None
+) -> Iterator[None]:
+    """Have a part of the migration to oneself; ``tell`` is told once if that has to be waited for.
 
     Raises
     ------
@@ -40,14 +42,24 @@ def alone_with(migration: Migration, part: str, wait_s: float = _WAIT_S) -> Iter
     """
     path = migration.lock_file(part)
     path.parent.mkdir(parents=True, exist_ok=True)
+    at_work = f"A run is at work on {part.strip('.')} of {migration.root}."
+    lock = FileLock(path)
+    if not _is_had(lock, 0.0):
+        tell(f"{at_work} Waiting until it has finished.")
+        if not _is_had(lock, wait_s):
+            raise BusyError(f"{at_work} Wait until it has finished, then try again.")
     try:
-        held = FileLock(path, timeout=wait_s).acquire()
-    except Timeout:
-        raise BusyError(
-            f"A run is at work on {part.strip('.')} of {migration.root}. Wait until it has finished, then try again."
-        ) from None
-    with held:
         yield
+    finally:
+        lock.release()
+
+
+def _is_had(lock: FileLock, wait_s: float) -> bool:
+    try:
+        lock.acquire(timeout=wait_s)
+    except Timeout:
+        return False
+    return True
 
 
 def remove_leftovers(migration: Migration) -> None:

@@ -61,6 +61,14 @@ def test_a_stage_waits_until_its_part_is_free(migration: Migration) -> None:
     assert list(migration.exports_dir.glob(f"{LAYER}*"))
 
 
+def test_who_has_to_wait_is_told_once_and_who_has_not_is_not(migration: Migration) -> None:
+    told: list[str] = []
+    again = alone_with(migration, LAYER, wait_s=0.1, tell=told.append)
+    with alone_with(migration, LAYER, tell=told.append), pytest.raises(BusyError), again:
+        pass
+    assert len(told) == 1 and told[0].endswith("Waiting until it has finished.")
+
+
 def test_a_layer_is_not_put_back_while_a_run_is_at_work_on_it(migration: Migration) -> None:
     export_from_the_ui(migration)
     with alone_with(migration, LAYER), pytest.raises(BusyError, match=r"tree_points .* Wait until it has finished"):

@@ -31,7 +31,7 @@ def _alone(folder: MigrationFolder, part: str) -> Iterator[Migration]:
     """The migration, with a part of it to ourselves; a user's mistake is shown as its sentence, without a retry."""
     try:
         migration = folder.open()
-        with alone_with(migration, part):
+        with alone_with(migration, part, tell=dg.get_dagster_logger().warning):
             yield migration
     except PostPaiError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
