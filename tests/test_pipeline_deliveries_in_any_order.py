@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pyogrio.raw
 import pytest
 from review_migration import LAYER, execute, make_migration, moved, save, write_stages
@@ -42,6 +43,7 @@ class Office:
     def __init__(self, migration: Migration, seed: int) -> None:
         self.migration, self.random = migration, random.Random(seed)
         self.runs, self.was_killed, self.left = 0, False, dict[str, Content]()
+        self.signed: list[object] = []
         write_stages(migration, SQUARES, ["accept", "review", "review"])
         source = migration.source(Path("sources/trees.gpkg"))
         source.parent.mkdir(parents=True)
@@ -55,6 +57,11 @@ class Office:
         meta, _, shapes, columns = pyogrio.raw.read(path)
         kept = [column for name, column in zip(meta["fields"], columns, strict=True) if name != "pai_run"]
         return tuple(tuple(str(value) for value in column) for column in [*kept, shapes])
+
+    def outcome(self) -> list[object]:
+        """What a signature is about."""
+        corrected = pq.read_table(self.migration.corrected(LAYER)).drop_columns("pai_run").to_pylist()
+        return [*corrected, *read_decisions(self.migration.decisions_log, LAYER)]
 
     def hashes(self) -> dict[str, str]:
         return {path.name: sha256(path) for path in self.migration.exports_dir.glob("trees*")}
@@ -80,11 +87,12 @@ class Office:
         signing, is_final = manifest["sign_off"], done.state == "final"
         decided = {each.officer for each in in_force(read_decisions(self.migration.decisions_log, LAYER))}
         assert is_final == (not done.counts.open and signing["is_valid"])
-        assert not is_final or signing["signed"]["officer"] not in decided
+        assert not is_final or (signing["signed"]["officer"] not in decided and self.outcome() == self.signed)
         assert self.left.setdefault(manifest["kept_as"], self.exported()) == self.exported()
 
     def sign(self) -> None:
         sign_layer(self.migration, LAYER, self.random.choice(("Ann", "Bob", "Dee")))
+        self.signed = self.outcome()
 
     def undo(self) -> None:
         if lines := [each.line for each in read_decisions(self.migration.decisions_log, LAYER)]:
@@ -103,7 +111,7 @@ class Office:
         works = (self.decide, self.run, self.sign, self.put_back, self.undo, self.fit_again)
         work = self.random.choices(works, (4, 4, 2, 2, 1, 0.7))[0]
         is_killed = work in (self.run, self.put_back) and self.random.random() < 0.3
-        self.attempt(work, self.random.randrange(30) if is_killed else None)
+        self.attempt(work, self.random.randrange(4) if is_killed else None)
         verified = verify_migration(self.migration)
         self.was_killed &= bool(verified.faults)
         if not self.was_killed:
