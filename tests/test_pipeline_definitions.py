@@ -1,5 +1,6 @@
 """Dagster shows the house as it is: the stages in order, each described, owned, versioned and checked."""
 
+import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +11,7 @@ from outcomes import make_migration
 
 from pipeline.definitions import defs
 from pipeline.locks import migration_lock
-from pipeline.orchestration import checks
+from pipeline.orchestration import checks, instance
 from pipeline.orchestration.automation import nightly_migration, saved_reviews
 from pipeline.orchestration.catalogue import MigrationFolder
 from pipeline.orchestration.instance import MIGRATION_TAG
@@ -88,15 +89,38 @@ def test_one_run_at_a_time_works_on_a_layer() -> None:
 def test_the_sensor_frees_a_layer_whose_command_was_killed(tmp_path: Path) -> None:
     """Its run counts as started, and nobody else's would ever be let near the layer; one that is alive is let be."""
     migration = make_migration(tmp_path / "borough")
-    with dg.DagsterInstance.ephemeral() as instance, migration_lock(migration.root):
+    with dg.DagsterInstance.ephemeral() as history, migration_lock(migration.root):
         for root in (tmp_path / "killed", migration.root):
             (root / "build").mkdir(parents=True, exist_ok=True)
             tags = {MIGRATION_TAG: str(root)}
-            instance.add_run(dg.DagsterRun("j", make_new_run_id(), status=dg.DagsterRunStatus.STARTED, tags=tags))
-        with dg.build_sensor_context(instance) as context:
+            history.add_run(dg.DagsterRun("j", make_new_run_id(), status=dg.DagsterRunStatus.STARTED, tags=tags))
+        with dg.build_sensor_context(history) as context:
             saved_reviews(context, folder=MigrationFolder(path=str(migration.root)))
-        status = {Path(run.tags[MIGRATION_TAG]).name: run.status.value for run in instance.get_runs()}
+        status = {Path(run.tags[MIGRATION_TAG]).name: run.status.value for run in history.get_runs()}
         assert status == {"killed": "FAILURE", "borough": "STARTED"}
+
+
+def test_each_migration_has_a_history_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a common one the runs of one would be shown as the other's, and those in the queue would work on the other."""
+    shutil.copy(Path(instance.PROJECT_DIR) / "dagster.yaml", tmp_path)
+    monkeypatch.setattr(instance, "PROJECT_DIR", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    seen = []
+    for root in ("Tŷ migration", "elsewhere/Tŷ migration", "Tŷ migration"):
+        monkeypatch.delenv("DAGSTER_HOME")
+        instance.enter_instance(tmp_path / root)
+        with dg.DagsterInstance.get() as own:
+            seen.append(len(own.get_runs()))
+            own.add_run(dg.DagsterRun("fit_shift", make_new_run_id()))
+    assert seen == [0, 0, 1]
+
+
+def test_a_dagster_home_of_the_users_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
+    instance.enter_instance(tmp_path / "borough")
+    assert Path.cwd() == tmp_path / "own"
 
 
 def test_the_schedule_is_there_but_off() -> None:

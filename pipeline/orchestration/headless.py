@@ -53,7 +53,7 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
     migration = Migration.open(root)
     names = [migration.settings.layer(name).name for name in layers] or [x.name for x in migration.settings.layers]
     os.environ[MIGRATION_VARIABLE] = str(migration.root)
-    enter_instance()
+    enter_instance(migration.root)
     with dg.DagsterInstance.get() as instance:
         fail_killed_commands(instance)
     try:

@@ -1,17 +1,22 @@
-"""The project's Dagster instance: where its history lies, and runs that a power cut left behind.
+"""The Dagster instance of a migration: where its history lies, and runs that a power cut left behind.
 
 Dagster reads ``dagster.yaml`` from DAGSTER_HOME and takes relative paths in it from the working directory; both
-are set here, in one place, for the command and for the UI.
+are set here, in one place, for the command and for the UI. Each migration has an instance of its own: in a common one
+the layers of one would be shown with the pictures and numbers of another, and its queued runs would work on the other.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import shutil
 from pathlib import Path
 
 import dagster as dg
 from filelock import Timeout
 
+from pipeline.files import whole_file
 from pipeline.locks import migration_lock
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -31,11 +36,22 @@ def default_migration() -> Path:
     return Path(os.environ.get(MIGRATION_VARIABLE, PROJECT_DIR / "data" / "demo")).expanduser().resolve()
 
 
-def enter_instance() -> None:
-    """Make this process and its children use the project's Dagster instance (or the user's DAGSTER_HOME)."""
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(PROJECT_DIR)))
+def enter_instance(root: Path) -> None:
+    """Make this process and its children use the Dagster instance of the migration in ``root`` (or the user's own)."""
+    if "DAGSTER_HOME" not in os.environ:
+        os.environ["DAGSTER_HOME"] = str(_made_home(root))
+    home = Path(os.environ["DAGSTER_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     os.chdir(home)
+
+
+def _made_home(root: Path) -> Path:
+    # Beside the software and not in the migration: that may lie on a network drive, where SQLite loses its locks.
+    place = hashlib.sha256(os.path.normcase(root).encode()).hexdigest()[:8]
+    home = PROJECT_DIR / "data" / "dagster" / f"{re.sub('[^A-Za-z0-9]+', '_', root.name)}-{place}"
+    with whole_file(home / "dagster.yaml") as beside:
+        shutil.copyfile(PROJECT_DIR / "dagster.yaml", beside)
+    return home
 
 
 def fail_abandoned_runs(instance: dg.DagsterInstance) -> int:

@@ -52,7 +52,7 @@ def serve(root: Path, *, port: int, allow_hosts: list[str], read_only: bool = Fa
     """
     migration = Migration.open(root)
     _refuse_taken_port(port)
-    enter_instance()
+    enter_instance(migration.root)
     with ExitStack() as stack:
         if not read_only:
             for place in (Path(os.environ["DAGSTER_HOME"]) / "data" / "dagster", migration.build_dir):
