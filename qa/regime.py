@@ -81,6 +81,8 @@ _SIMULATED_FEATURES, _SIMULATED_FOR_DATES = 8000, 2000
 """With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
 is only to tell how many dates are wrong few are enough.
 """
+_FEW_FEATURES = 200
+"""A layer of fewer is not displaced more often: its features are soon looked at."""
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
 _MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
@@ -310,7 +312,7 @@ def _expected(edition: Edition, are_points: bool, apart: _Apart, drawn: NDArray[
     random = _InAnyOrder(np.random.default_rng(0), apart.telling.middle())
     vertices, shift_m = apart.telling, apart.usual_m
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
-    rounds = max(1, simulated // max(vertices.count, 100))
+    rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
     least, most = np.log(_MISPLACED_POINT_BY_M if are_points else _MISPLACED_SHAPE_BY_M)
     anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):

@@ -111,7 +111,7 @@ class Office:
         works = (self.decide, self.run, self.sign, self.put_back, self.undo, self.fit_again)
         work = self.random.choices(works, (4, 4, 2, 2, 1, 0.7))[0]
         is_killed = work in (self.run, self.put_back) and self.random.random() < 0.3
-        self.attempt(work, self.random.randrange(4) if is_killed else None)
+        self.attempt(work, self.random.randrange(3) if is_killed else None)
         verified = verify_migration(self.migration)
         self.was_killed &= bool(verified.faults)
         if not self.was_killed:
@@ -161,7 +161,7 @@ def killed_after(touches: int) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_whatever_is_done_in_whatever_order_nothing_that_left_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

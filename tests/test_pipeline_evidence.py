@@ -272,8 +272,8 @@ def test_a_long_layer_makes_a_bounded_page_in_seconds(migration):
 def test_a_layer_all_of_which_waits_for_officers_has_as_full_a_map_as_any(migration, monkeypatch):
     """The list of what to step through takes no room from the shapes: it has those only that are drawn."""
     monkeypatch.setattr(map_data, "GROUND_CHARACTERS", 0)
-    monkeypatch.setattr(map_data, "BUDGET_CHARACTERS", 400_000)
-    points = shapely.centroid(plots(60_000))
+    monkeypatch.setattr(map_data, "BUDGET_CHARACTERS", 350_000)
+    points = shapely.centroid(plots(15_000))
     write_layer(migration, "parks", shapes=points, status=["open"] * len(points))
     data = json.loads(re.search(r'id="map-data">(.*?)</script>', page_of(migration), re.DOTALL)[1])
     assert len(data["features"]) > MOST_FEATURES // 2
