@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import borough
@@ -244,20 +245,18 @@ def is_exporting(migration: Migration) -> bool:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("moment", [is_shifting, is_exporting])
-def test_a_killed_run_leaves_nothing_half_done(
-    corner: Corner, tmp_path: Path, moment: Callable[[Migration], bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed at a moment that the result depends on and run again, the result is that of the undisturbed run.
+def test_a_killed_run_leaves_nothing_half_done(corner: Corner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at two moments that the result depends on, and run again, the result is that of the undisturbed run.
 
-    In the Dagster UI the killed run must not count as started: the layer at work would have no other run.
+    In the Dagster UI the killed runs must not count as started: the layer at work would have no other run.
     """
     job = new_corner(tmp_path)
-    process = job.start()
     migration = job.migration
-    wait_until(lambda: moment(migration), process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    for moment in (is_exporting, is_shifting):  # the first layer, then the second
+        process = job.start()
+        wait_until(partial(moment, migration), process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     for folder in (migration.review_dir, migration.exports_dir):  # as if killed while it wrote there
         folder.mkdir(exist_ok=True)
         (folder / f".{CORNER_LAYERS[0]}.0123abcd.part.gpkg").write_bytes(b"half")
