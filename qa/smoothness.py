@@ -74,8 +74,8 @@ class Smoothness:
     def _whitened(self, regions: RegionControl, rows: Ints) -> tuple[Floats, Floats]:
         """The squared length of the shift over the root of its covariance, and the log of that root's determinant."""
         known = rows >= 0
-        points = regions.points[rows]
-        square = ((points[:, :, None] - points[:, None]) ** 2).sum(axis=3)
+        east, north = np.moveaxis(regions.points[rows], -1, 0)
+        square = (east[:, :, None] - east[:, None]) ** 2 + (north[:, :, None] - north[:, None]) ** 2
         covariance = self.amplitude_m**2 * np.exp(-0.5 * square / self.length_m**2) + self.level_m**2
         covariance *= known[:, :, None] & known[:, None]
         diagonal = np.einsum("nii->ni", covariance)

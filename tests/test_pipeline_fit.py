@@ -137,7 +137,7 @@ def test_the_means_of_cells_lose_nothing_where_the_shift_bends():
     assert 0.7 < ratio < 1.2
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_town_surveyed_house_by_house_does_not_hide_the_range_of_the_land(seed):
     """Whichever control is drawn: four corners of a house moved alike, each house by itself, the land slowly."""
     rng = np.random.default_rng(1)

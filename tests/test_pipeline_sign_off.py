@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,10 @@ def exported_names(migration: Migration) -> set[str]:
     return {path.name for path in migration.exports_dir.iterdir() if path.is_file()}
 
 
-@pytest.fixture
-def migration(tmp_path: Path) -> Migration:
-    """A statutory layer of three features, all decided by Ann."""
-    migration = statutory(make_migration(tmp_path))
+@pytest.fixture(scope="module")
+def as_decided(tmp_path_factory: pytest.TempPathFactory) -> Migration:
+    """A statutory layer of three features, all decided by Ann, for others to copy."""
+    migration = statutory(make_migration(tmp_path_factory.mktemp("decided")))
     write_stages(migration, SQUARES, ["accept", "review", "review"])
     migration.source(Path("sources")).mkdir(parents=True)
     migration.source(Path("sources/trees.gpkg")).write_bytes(b"as delivered")
@@ -56,6 +57,30 @@ def migration(tmp_path: Path) -> Migration:
     for row in (1, 2):
         save(migration, row, decision="accept", officer="Ann Archer", note="=1+1")
     return migration
+
+
+@pytest.fixture(scope="module")
+def as_exported(as_decided: Migration, tmp_path_factory: pytest.TempPathFactory) -> Migration:
+    """The layer exported as a draft, then as final, for others to copy."""
+    migration = copy_of(as_decided, tmp_path_factory.mktemp("exported") / "migration")
+    work(migration, "run-1")
+    sign_layer(migration, LAYER, "Bob")
+    work(migration, "run-2")
+    return migration
+
+
+def copy_of(migration: Migration, root: Path) -> Migration:
+    return Migration(Path(shutil.copytree(migration.root, root)), migration.settings)
+
+
+@pytest.fixture
+def migration(as_decided: Migration, tmp_path: Path) -> Migration:
+    return copy_of(as_decided, tmp_path / "migration")
+
+
+@pytest.fixture
+def exported(as_exported: Migration, tmp_path: Path) -> Migration:
+    return copy_of(as_exported, tmp_path / "migration")
 
 
 def test_a_statutory_layer_stays_a_draft_until_a_second_person_signs(migration: Migration) -> None:
@@ -104,15 +129,6 @@ def test_running_again_unchanged_keeps_the_signature(migration: Migration) -> No
     sign_layer(migration, LAYER, "Bob")
     for run in ("run-2", "run-3"):
         assert work(migration, run) == "final"
-
-
-@pytest.fixture
-def exported(migration: Migration) -> Migration:
-    """The layer exported as a draft, then as final."""
-    work(migration, "run-1")
-    sign_layer(migration, LAYER, "Bob")
-    work(migration, "run-2")
-    return migration
 
 
 def test_every_state_can_be_put_back_and_the_rollback_itself_undone(exported: Migration) -> None:

@@ -208,23 +208,17 @@ def test_the_board_is_drawn_last_and_not_for_each_layer(corner: Corner, monkeypa
     assert jobs == {"update_board"}
 
 
-def test_a_second_run_gives_the_same_and_moves_nothing_twice(corner: Corner) -> None:
-    job = corner.job
-    layer = CORNER_LAYERS[0]
-    before, noted = outcome(job, layer), shifts(job.migration)
-    result = job.run("--layer", layer)
-    assert result.returncode == 0, result.stderr
-    assert outcome(job, layer) == before
-    assert result.stdout.partition("To look at")[0] == corner.table.partition("To look at")[0]
-    assert shifts(job.migration) == noted, "the ledger took the same shift for a new one"
-
-
 def test_without_base_maps_the_run_says_why_nearly_everything_goes_to_officers(corner: Corner, tmp_path: Path) -> None:
+    """And that layer is finished beside another, whose source is refused: it is an export of ours."""
     job, layer = copy_of(corner, tmp_path), CORNER_LAYERS[0]
-    job.configure(base_maps={"new_map_loaded_on": "2005-06-01"}, layers=[dump(job, layer) | {"strategy": "shift"}])
-    result = job.run("--layer", layer)
-    assert result.returncode == 0, result.stderr
-    to_look_at = " ".join(result.stdout.partition("To look at")[2].split())
+    shutil.copyfile(exported(corner.job, layer), job.root / "sources" / "again.gpkg")
+    layers = [{"name": "again", "file": "sources/again.gpkg"}, dump(job, layer) | {"strategy": "shift"}]
+    job.configure(base_maps={"new_map_loaded_on": "2005-06-01"}, layers=layers)
+    result = job.run()
+    assert result.returncode == 1
+    table, _, to_look_at = " ".join(result.stderr.split()).partition("To look at")
+    assert "again: " in to_look_at and "shifted" in to_look_at and "Traceback" not in to_look_at
+    assert f"{layer} 10 0 0 0 10" in table
     assert f"- {layer}: Both editions of the base map are named. If not, only dates tell" in to_look_at
     assert "waits for an officer" not in to_look_at, "the table says how many are open"
     assert "Both editions" not in corner.table
@@ -287,14 +281,18 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str], second
 
 
 def test_what_an_officer_saved_outlives_everything_generated(corner: Corner, tmp_path: Path) -> None:
-    """Merged by the next run; with ``build`` and ``review`` deleted, merged again from the log."""
+    """Merged by the next run, which moves nothing twice; with ``build`` and ``review`` deleted, merged from the log."""
     job = copy_of(corner, tmp_path)
-    layer = CORNER_LAYERS[1]
+    untouched, layer = CORNER_LAYERS
     row = first_open_row(job, layer)
     decide(job, layer, row, "keep")
-    result = job.run("--layer", layer)
+    noted = shifts(job.migration)
+    result = job.run()
     assert result.returncode == 0, result.stderr
     assert status_of(job, layer, row) == "unmoved"
+    assert outcome(job, untouched) == outcome(corner.job, untouched)
+    assert line_of(untouched, result.stdout) == line_of(untouched, corner.table)
+    assert shifts(job.migration) == noted, "the ledger took the same shift for a new one"
     decided = outcome(job, layer)
     shutil.rmtree(job.migration.build_dir)
     shutil.rmtree(job.migration.review_dir)
@@ -302,6 +300,10 @@ def test_what_an_officer_saved_outlives_everything_generated(corner: Corner, tmp
     assert result.returncode == 0, result.stderr
     assert outcome(job, layer) == decided
     assert [line["decision"] for line in read_lines(job.migration.decisions_log)] == ["keep"]
+
+
+def line_of(layer: str, table: str) -> str:
+    return next(line for line in table.splitlines() if line.startswith(layer))
 
 
 def first_open_row(job: Job, layer: str) -> int:
@@ -320,15 +322,6 @@ def decide(job: Job, layer: str, row: int, decision: str) -> None:
 
 def status_of(job: Job, layer: str, row: int) -> str:
     return str(pq.read_table(job.migration.corrected(layer), columns=["pai_status"])["pai_status"][row])
-
-
-def test_our_own_export_is_refused_as_a_source(corner: Corner, tmp_path: Path) -> None:
-    again = copy_of(corner, tmp_path)
-    shutil.copyfile(exported(corner.job, CORNER_LAYERS[0]), again.root / "sources" / "again.gpkg")
-    again.configure(layers=[{"name": "again", "file": "sources/again.gpkg"}])
-    result = again.run()
-    assert result.returncode == 1
-    assert "shifted" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_an_unknown_layer_is_one_sentence(corner: Corner) -> None:
