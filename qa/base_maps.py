@@ -19,7 +19,7 @@ from transforms.contract import Points
 Geometries = NDArray[np.object_]
 
 FAR_M = 50.0
-"""Lines further than this are not looked for; the distance is then infinite."""
+"""Lines further than this are not looked for unless asked to; the distance is then infinite."""
 
 ON_A_CORNER_M = 0.03
 """Nearer than this a point lies on a corner; three steps of MapInfo's default rounding."""
@@ -71,14 +71,14 @@ class Edition:
         is_area = shapely.get_dimensions(self.geometries) == 2
         return np.where(is_area, np.cumsum(is_area) - 1, -1)
 
-    def line_distance_m(self, points: Points) -> NDArray[np.float64]:
-        """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``FAR_M``."""
+    def line_distance_m(self, points: Points, within_m: float = FAR_M) -> NDArray[np.float64]:
+        """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``within_m``."""
         distance = np.full(len(points), np.inf)
-        if len(self.outlines) and len(points):
-            (row, _), found = self.outlines.query_nearest(
-                shapely.points(points), max_distance=FAR_M, return_distance=True, all_matches=False
-            )
-            distance[row] = found
+        for first in range(0, len(points), _POINTS_AT_ONCE):
+            places = shapely.points(points[first : first + _POINTS_AT_ONCE])
+            row, line = self.outlines.query(places, predicate="dwithin", distance=within_m)
+            found = shapely.distance(places[row], self.outlines.geometries[line])
+            np.minimum.at(distance, first + row, found)
         return distance
 
     def centre_distance_m(self, points: Points) -> NDArray[np.float64]:

@@ -98,7 +98,8 @@ def evenly_chosen(feature: NDArray[np.int_], count: int, most: int = MOST_VERTIC
 
 
 def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.float64]:
-    """The two distances ``(n, 2)`` in metres that describe how each feature lies on ``edition``.
+    """The two distances ``(n, 2)`` in metres that describe how each feature lies on ``edition``; from lines beyond the
+    last class it is infinite.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDA
     are_points
         True for points (line and building centre), False for lines and areas (median and 80th percentile).
     """
-    distance = edition.line_distance_m(vertices.points)
+    distance = edition.line_distance_m(vertices.points, within_m=CLASS_BOUNDS_M[-1])
     if are_points:
         centre = edition.centre_distance_m(vertices.points)
         return np.stack([vertices.quantile(distance, 0.5), vertices.quantile(centre, 0.5)], axis=1)
