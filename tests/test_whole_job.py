@@ -280,6 +280,18 @@ def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str], second
         time.sleep(0.002)
 
 
+def test_every_key_of_an_asset_page_leaves_room_for_the_pictures(
+    corner: Corner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer key takes its width from the value beside it."""
+    monkeypatch.chdir(corner.job.home)
+    with dg.DagsterInstance.from_config(str(corner.job.home)) as instance:
+        events = [instance.get_latest_materialization_event(key) for key in instance.get_asset_keys()]
+    keys = {key for event in events for key in event.asset_materialization.metadata}  # type: ignore[union-attr]
+    assert len(keys) > 60
+    assert max(map(len, keys)) <= len("dagster/size_bytes")
+
+
 def test_what_an_officer_saved_outlives_everything_generated(corner: Corner, tmp_path: Path) -> None:
     """Merged by the next run, which moves nothing twice; with ``build`` and ``review`` deleted, merged from the log."""
     job = copy_of(corner, tmp_path)

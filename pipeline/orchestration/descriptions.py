@@ -23,8 +23,8 @@ The method is chosen by hold-out in spatial blocks; the table shows every method
 
 SHIFT = """
 The proposal for one layer: where each feature would go. A feature moves whole or not at all; outside control, across a
-break, or drawn on the new map already, it stays. How far dates of capture are believed, `dates_expected_wrong_pct`,
-follows from the other layers: outlines show by their place which of them are wrong.
+break, or drawn on the new map already, it stays. The share of dates of capture expected to be wrong,
+`dates_wrong_pct`, follows from the other layers: outlines show by their place which of them are wrong.
 
 **Red** means features were lost or the layer was shifted before. Nothing was written.
 """

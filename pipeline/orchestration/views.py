@@ -79,7 +79,7 @@ def of_control(migration: Migration, summary: ControlSummary) -> Metadata:
 
 def of_fit(migration: Migration, summary: FitSummary) -> Metadata:
     """The field: where it goes, how sure it is, whether that is honest, and which method won by how much."""
-    within = {f"in_95_{name}_pct": _percent(value) for name, value in summary.within_95_share.items()}
+    within = {f"{name}_95_pct": _percent(value) for name, value in summary.within_95_share.items()}
     return {
         "shift": _shown(migration, "field", pictures.draw_field(migration)),
         "uncertainty": _shown(migration, "uncertainty", pictures.draw_uncertainty(migration)),
@@ -128,7 +128,7 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
 def _dates_expected_wrong(migration: Migration, layer: str) -> Metadata:
     if migration.settings.layer(layer).captured_column is None:
         return {}
-    return {"dates_expected_wrong_pct": _percent(date_wrong_ratio(migration, layer))}
+    return {"dates_wrong_pct": _percent(date_wrong_ratio(migration, layer))}
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> Metadata:
@@ -141,7 +141,7 @@ def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> M
         "followed_m": round(summary.followed_m, 1),
         "attached_m": round(summary.attached_m, 1),
         "attached_pct": _percent(summary.attached_m / summary.followed_m if summary.followed_m else 1.0),
-        "tracing_tolerance_m": _metres(summary.tolerance_m),
+        "traced_within_m": _metres(summary.tolerance_m),
         "never_attached": summary.never_attached,
         **_table_file(migration, migration.proposed(layer)),
     }

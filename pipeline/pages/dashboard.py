@@ -25,8 +25,8 @@ from qa.accuracy import Score
 from qa.risk import Bin
 from transforms.contract import Points, ShiftField
 
-WIDTH_IN = 4.1
-"""394 pixels in a browser: a value's cell on an asset page at a window of 1440 is a little over 400 wide."""
+WIDTH_IN = 3.8
+"""365 pixels in a browser: a value's cell on an asset page at a window of 1366, is at most 378 wide."""
 
 _CELLS_ACROSS = 140
 _LEAST_CHANCE = 1e-5
@@ -153,11 +153,11 @@ def reliability_chart(pairs: Sequence[tuple[float, float]], within_95: Mapping[s
     """Whether a stated chance holds: on the line it does, below it the field is too sure of itself."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 2.1), dpi=100)
-        left = figure.add_axes((0.115, 0.21, 0.37, 0.7))
+        left = figure.add_axes((0.13, 0.21, 0.36, 0.7))
         left.plot([0, 1], [0, 1], color=PALE, linewidth=1.2)
         left.plot(*zip(*pairs, strict=True), color=AFTER, marker="o", markersize=3, linewidth=1.2) if pairs else None
         left.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="stated share", ylabel="found within")
-        right = figure.add_axes((0.69, 0.21, 0.28, 0.7))
+        right = figure.add_axes((0.7, 0.21, 0.26, 0.7))
         names = list(within_95)[::-1]
         right.axvspan(93, 97, color="#dcebf5", linewidth=0)
         shares = 100 * np.array([within_95[name] for name in names])
@@ -187,7 +187,7 @@ def risk_chart(
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 3.1), dpi=100)
-        above, below = (figure.add_axes((0.18, foot, 0.78, 0.34)) for foot in (0.6, 0.19))
+        above, below = (figure.add_axes((0.195, foot, 0.765, 0.34)) for foot in (0.6, 0.19))
         _draw_curve(above, curve)
         bins = np.geomspace(_LEAST_CHANCE, 1.0, 25)
         shown = np.clip(np.nan_to_num(chance, nan=1.0), _LEAST_CHANCE, 1.0)
