@@ -12,6 +12,7 @@ import pyogrio
 import pytest
 import shapely
 from review_migration import LAYER, make_migration, square, write_stages
+from shapely.affinity import translate
 
 from pipeline.export import export_layer
 from pipeline.review import review_layer
@@ -59,6 +60,24 @@ for feature in list(layer.getFeatures()):
 layer.commitChanges()
 names = ("decision", "officer", "decided_at")
 print(json.dumps([[str(feature[name] or "") for name in names] for feature in layer.getFeatures()]))
+"""
+NUMBERS = """
+import sys
+from qgis.core import QgsApplication, QgsMapRendererSequentialJob, QgsMapSettings, QgsVectorLayer
+from qgis.PyQt.QtCore import QSize
+application = QgsApplication([], False)
+application.initQgis()
+layer = QgsVectorLayer(f"{sys.argv[1]}|layername={sys.argv[2]}", "", "ogr")
+settings = QgsMapSettings()
+settings.setLayers([layer])
+settings.setOutputSize(QSize(600, 400))
+extent = layer.extent()
+extent.grow(10)
+settings.setExtent(extent)
+job = QgsMapRendererSequentialJob(settings)
+job.start()
+job.waitForFinished()
+print(" ".join(sorted(label.labelText for label in job.takeLabelingResults().allLabels())))
 """
 DRAW = """
 import sys
@@ -157,6 +176,17 @@ def test_qgis_draws_the_proposal_its_ghost_and_the_control(migration: Migration,
     shown = (LAYER, "old_position", "control_nearby")
     colours = ask_qgis(DRAW, tmp_path, str(migration.review(LAYER)), *shown).split()
     assert {"#d55e00", "#6e6e6e", "#009e73", "#ffffff"} <= set(colours)
+
+
+@needs_qgis
+@pytest.mark.parametrize("shape", ["POINT (0 0)", "LINESTRING (0 0, 20 0, 20 20)", "POLYGON ((0 0, 20 0, 20 20, 0 0))"])
+def test_every_feature_has_its_number_on_the_map(tmp_path: Path, shape: str) -> None:
+    """By which it is found in the table and on paper."""
+    migration = make_migration(tmp_path)
+    before = [translate(shapely.from_wkt(shape), 400_000.0 + 50 * row, 160_000.0) for row in range(3)]
+    write_stages(migration, before, ["review"] * 3)
+    review_layer(migration, LAYER, "run")
+    assert ask_qgis(NUMBERS, tmp_path, str(migration.review(LAYER)), LAYER) == "1 2 3"
 
 
 @needs_qgis

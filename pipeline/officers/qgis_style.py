@@ -208,13 +208,18 @@ def _layer(kind: str, properties: Mapping[str, str], inner: str = "") -> str:
 
 
 def _labels(column: str) -> str:
-    return (
-        '<labeling type="simple"><settings calloutType="simple">'
+    # About a point or the middle of an area; about a line QGIS writes nothing, only along it.
+    is_line = "geometry_type($geometry) = 'Line'"
+    placed = {is_line: 'placement="2" placementFlags="10"', f"not ({is_line})": 'placement="0"'}
+    rules = "".join(
+        f'<rule key="label{number}" filter={quoteattr(chosen)}><settings calloutType="simple">'
         f'<text-style fieldName="{column}" fontSize="11" textColor="0,0,0,255" fontWeight="75" '
         'isExpression="0">'
         '<text-buffer bufferDraw="1" bufferSize="0.8" bufferColor="255,255,255,255"/></text-style>'
-        '<placement placement="0" dist="1"/></settings></labeling>'
+        f'<placement {where} dist="1"/></settings></rule>'
+        for number, (chosen, where) in enumerate(placed.items())
     )
+    return f'<labeling type="rule-based"><rules key="labels">{rules}</rules></labeling>'
 
 
 def _form(columns: Sequence[Column], sort_by: str, *, descending: bool = False) -> str:
