@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -60,8 +59,6 @@ class QualitySummary:
         Rows by reason code, the most frequent first.
     expected_wrong
         How many of the accepted and left ones are expected to be wrong by more than the limit.
-    main_doubt
-        What sends most of the others to review, a code; empty if there are none.
     """
 
     layer: str
@@ -71,7 +68,6 @@ class QualitySummary:
     to_review: int
     reasons: dict[str, int]
     expected_wrong: float
-    main_doubt: str
 
     @property
     def automatic_ratio(self) -> float:
@@ -294,7 +290,6 @@ def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
     counts = Counter(verdicts.verdict.tolist())
     reasons = Counter(code for codes in verdicts.reasons for code in codes)
     final = verdicts.verdict != triage.REVIEW
-    sends_to_review = Counter(codes[0] for codes in compress(verdicts.reasons, ~final) if codes)
     return QualitySummary(
         layer_name,
         len(verdicts.verdict),
@@ -303,5 +298,4 @@ def _summary(layer_name: str, verdicts: triage.Verdicts) -> QualitySummary:
         counts[triage.REVIEW],
         dict(reasons.most_common()),
         expected_wrong(verdicts.wrong_chance_ratio[final], measured_curve()),
-        max(sends_to_review, key=sends_to_review.__getitem__, default=""),
     )

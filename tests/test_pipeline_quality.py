@@ -16,7 +16,6 @@ from pipeline import quality
 from pipeline.base_maps import read_base_maps
 from pipeline.captures import read_evidence
 from pipeline.geometry.linear_copy import linear_copy
-from pipeline.orchestration import checks
 from pipeline.settings import Settings
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
@@ -291,19 +290,6 @@ def test_a_limit_of_one_layer_counts_before_that_of_all(migration):
         belong_together(changed, "sites")
         accepted.append(judged(changed)[0].accepted)
     assert accepted == [0, 60]
-
-
-def test_where_most_go_to_officers_the_check_says_why_and_what_to_do(migration):
-    areas = western()
-    for wrong, passed in ((0, True), (20, True), (40, False)):
-        by_m = np.where(np.arange(60) < wrong, 3.0, 0.0)
-        proposals = [shapely.affinity.translate(*each) for each in zip(on_new_map(areas), by_m, strict=True)]
-        write_layer(migration, areas, proposals, [True] * len(areas))
-        summary = judged(migration)[0]
-        results = {result.check_name: result for result in checks.of_quality(migration, summary)}
-        assert results["most_settled"].passed is passed
-        assert summary.main_doubt == ("base_map_disagrees" if wrong else "")
-    assert results["most_settled"].metadata["why"].value == "base_map_disagrees"
 
 
 def test_an_outline_that_crosses_itself_is_for_an_officer(migration):

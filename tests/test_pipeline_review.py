@@ -33,7 +33,8 @@ from pipeline.officers.merge import REVIEW_REASONS
 from pipeline.officers.package import RESERVED_NAMES
 from pipeline.officers.saved_review import read_review
 from pipeline.officers.surroundings import read_surroundings
-from pipeline.review import changed_reviews, review_layer
+from pipeline.orchestration import checks
+from pipeline.review import Reviewed, changed_reviews, review_layer
 from pipeline.storage import Migration
 from transforms.errors import ReviewError
 
@@ -84,6 +85,23 @@ def test_counts_reconcile(migration: Migration) -> None:
     review = review_layer(migration, LAYER, "run-2")
     assert review.features == review.moved + review.unmoved + review.fixed + review.open == len(SQUARES)
     assert Counter(status for status, _ in outcomes(migration)) == {"moved": 1, "unmoved": 2, "open": 2}
+
+
+def test_where_most_wait_the_check_says_what_to_do_until_they_are_decided(tmp_path: Path) -> None:
+    migration = make_migration(tmp_path)
+    passed = []
+    for waiting in (22, 30):
+        verdicts = ["review"] * waiting + ["accept"] * (44 - waiting)
+        write_stages(migration, [square(400_000.0 + 20 * row) for row in range(44)], verdicts)
+        passed.append(most_settled(review_layer(migration, LAYER, f"run-{waiting}")))
+    for row in range(8):
+        save(migration, row, decision="keep", officer="Ann")
+    passed.append(most_settled(review_layer(migration, LAYER, "run-2")))
+    assert passed == [True, False, True]
+
+
+def most_settled(reviewed: Reviewed) -> bool:
+    return next(bool(check.passed) for check in checks.of_review(reviewed) if check.check_name == "most_settled")
 
 
 def test_the_log_says_who_when_and_why(migration: Migration) -> None:

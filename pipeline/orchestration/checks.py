@@ -146,14 +146,6 @@ FEW_EXPECTED_WRONG = Check(
     "Of the features settled without a person at most the share acceptable_wrong_ratio (or one feature) is expected to "
     "be wrong. If more: lower that limit in migration.yaml and run the layer again; more goes to officers then.",
 )
-MOST_SETTLED = Check(
-    "quality",
-    "most_settled",
-    "At least half of the features are settled without a person, or few are not. If not: its evidence page counts the "
-    "reasons. Where origin_doubtful leads, the layer follows the lines of neither map, so nothing tells what was "
-    "misplaced when it was drawn: look through some of it, then decide the rest at once in the review file, or allow "
-    "more of this layer to be wrong (its `limits` in migration.yaml: acceptable_wrong_ratio: 0.05).",
-)
 COUNTS_RECONCILE = Check("review", "counts_reconcile", f"in = moved + unmoved + fixed + open. {_RUN_AGAIN}", True)
 ANSWERS_UNDERSTOOD = Check(
     "review",
@@ -165,6 +157,14 @@ PROPOSALS_CURRENT = Check(
     "review",
     "proposals_current",
     "The layer was shifted with the shift and control of today. If not: run `fit_shift`, then `migrate_layer`.",
+)
+MOST_SETTLED = Check(
+    "review",
+    "most_settled",
+    "At least half of the features are settled, or few are not. If not: its evidence page counts the reasons. Where "
+    "origin_doubtful leads, the layer follows the lines of neither map, so nothing tells what was misplaced when it "
+    "was drawn: look through some of it, then decide the rest at once in the review file, or allow more of this layer "
+    "to be wrong (its `limits` in migration.yaml: acceptable_wrong_ratio: 0.05).",
 )
 NOTHING_OPEN = Check(
     "export",
@@ -271,18 +271,14 @@ def of_quality(migration: Migration, summary: QualitySummary) -> list[dg.AssetCh
         FEW_EXPECTED_WRONG.result(
             summary.expected_wrong <= most, expected_wrong=round(summary.expected_wrong, 2), limit=round(most, 2)
         ),
-        MOST_SETTLED.result(
-            summary.to_review <= max(automatic, _SHORT_QUEUE),
-            to_review=summary.to_review,
-            limit=max(automatic, _SHORT_QUEUE),
-            why=summary.main_doubt,
-        ),
     ]
 
 
 def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
     """Checks on the outcome with the officers' decisions."""
-    out = reviewed.moved + reviewed.unmoved + reviewed.fixed + reviewed.open
+    settled = reviewed.moved + reviewed.unmoved + reviewed.fixed
+    out = settled + reviewed.open
+    most_open = max(settled, _SHORT_QUEUE)
     return [
         COUNTS_RECONCILE.result(out == reviewed.features, features=reviewed.features, accounted_for=out),
         ANSWERS_UNDERSTOOD.result(
@@ -291,6 +287,7 @@ def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
             officers_disagree=reviewed.disagreements,
         ),
         PROPOSALS_CURRENT.result(not reviewed.outdated, why=reviewed.outdated or "They are."),
+        MOST_SETTLED.result(reviewed.open <= most_open, open=reviewed.open, limit=most_open),
     ]
 
 
