@@ -122,6 +122,8 @@ def test_any_change_after_the_signature_voids_it_and_says_so(migration: Migratio
     migration.field_file.parent.mkdir(parents=True, exist_ok=True)
     migration.field_file.write_bytes(b"another field")
     assert "the fitted shift changed since" in sign_off_state(migration, LAYER).sentence
+    verified = verify_migration(migration)
+    assert not verified.faults and any("the fitted shift changed since" in note for note in verified.notes)
 
 
 def test_running_again_unchanged_keeps_the_signature(migration: Migration) -> None:
@@ -203,12 +205,37 @@ def test_a_rollback_that_an_open_file_stopped_does_not_count_and_is_said(
 
 def test_an_unknown_or_damaged_state_changes_nothing(exported: Migration) -> None:
     before = exported_names(exported)
-    with pytest.raises(ExportError, match=r"Name one of: original, run-1, run-2, or latest"):
+    with pytest.raises(ExportError, match=r"'run-9' is no state .* Name one of: original, run-1, run-2, or latest"):
         put_back(exported, LAYER, "run-9")
+    with pytest.raises(ExportError, match="'run-' names several states"):
+        put_back(exported, LAYER, "run-")
     (exported.state_dir(LAYER) / "run-1.zip").write_bytes(b"not a zip")
     with pytest.raises(ExportError, match="its hash differs"):
         put_back(exported, LAYER, "run-1")
     assert exported_names(exported) == before
+
+
+def test_what_was_exported_before_states_were_kept_is_kept_before_it_makes_way(
+    migration: Migration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("pipeline.export.keep_state", lambda *_: "run-1")
+        work(migration, "run-1")
+    present = (migration.exports_dir / "trees.draft.gpkg").read_bytes()
+    assert "run-1" not in list_states(migration, LAYER)
+    put_back(migration, LAYER, "original", "Bob")
+    assert "trees.draft.gpkg" not in exported_names(migration)
+    put_back(migration, LAYER, "run-1", "Bob")
+    assert (migration.exports_dir / "trees.draft.gpkg").read_bytes() == present
+
+
+def test_a_withdrawn_file_that_was_changed_is_named(exported: Migration) -> None:
+    done = put_back(exported, LAYER, "run-1", "Bob")
+    assert done.withdrawn
+    require_sound(verify_migration(exported))
+    with (done.withdrawn / "trees.gpkg").open("ab") as file:
+        file.write(b"more")
+    assert "trees.gpkg is not what was withdrawn" in verify_migration(exported).text()
 
 
 def test_a_sound_migration_verifies(exported: Migration) -> None:
@@ -227,11 +254,12 @@ def test_no_damage_to_a_manifest_is_a_traceback(exported: Migration) -> None:
         assert "exports/trees.manifest.json" in verify_migration(exported).text()
         with contextlib.suppress(VerifyError):
             list_states(exported, LAYER)
+    path.write_text(json.dumps(json.loads(whole) | {"files": 5}))
+    with pytest.raises(VerifyError, match="files is not what an export writes there"):
+        list_states(exported, LAYER)
 
 
 def test_verify_goes_on_without_build(exported: Migration) -> None:
-    import shutil
-
     shutil.rmtree(exported.build_dir)
     assert verify_migration(exported).faults == ()
 
