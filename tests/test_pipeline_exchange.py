@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pyproj import Transformer
+from review_migration import make_migration
 
-from pipeline.exchange import export_field
+from pipeline.exchange import ExportedField, export_field
+from pipeline.export import export_shift
+from pipeline.field_file import write_field
+from pipeline.files import read_json
 from pipeline.fitted import Fitted
 from transforms.breaks import Breaks
 from transforms.contract import Control
@@ -145,3 +149,26 @@ def test_a_bare_name_is_the_file_in_this_folder(smooth, tmp_path, monkeypatch):
     """PROJ looks for a bare name among its own grids; ours is said to be where it is."""
     monkeypatch.chdir(tmp_path)
     assert str(tmp_path) in export_field(smooth, Path("shift.tif")).operation
+
+
+def test_a_form_that_cannot_be_made_leaves_no_earlier_one_behind(smooth, tmp_path, monkeypatch):
+    """It would move places by the shift of an earlier fit; the note says why it is missing."""
+    migration = make_migration(tmp_path)
+    migration.field_file.parent.mkdir(parents=True)
+    write_field(migration.field_file, smooth)
+    names = {"shift.field", *(f"shift{suffix}" for suffix in FORMS)}
+    assert {path.name for path in export_shift(migration).files} == names
+
+    def refused(fitted: Fitted, path: Path) -> ExportedField:
+        if path.suffix == ".gsb":
+            raise FieldError("A grid has its limits.")
+        return export_field(fitted, path)
+
+    monkeypatch.setattr("pipeline.export.export_field", refused)
+    exported = export_shift(migration)
+    folder = migration.exports_dir / "shift"
+    assert {path.name for path in exported.files} == names - {
+        "shift.gsb"
+    } and "A grid has its limits." in exported.notes
+    assert {path.name for path in folder.iterdir()} == names - {"shift.gsb"} | {"shift.manifest.json"}
+    assert set(read_json(folder / "shift.manifest.json")["files"]) == names - {"shift.gsb"}

@@ -178,6 +178,17 @@ def test_a_feature_belongs_far_away_if_the_note_says_why(migration: Migration) -
     assert outcomes(migration)[3][0] == "fixed" and places(migration)[3].equals(elsewhere)
 
 
+def test_a_feature_without_a_shape_is_placed_by_an_officer(tmp_path: Path) -> None:
+    migration = make_migration(tmp_path)
+    write_stages(migration, [square(400_000.0), None], ["accept", "review"])
+    review_layer(migration, LAYER, "run-1")
+    drawn = square(400_300.0)
+    save(migration, 1, geometry=drawn, decision="fixed", officer="Ann")
+    reviewed = review_layer(migration, LAYER, "run-2")
+    assert (reviewed.fixed, reviewed.open, reviewed.findings) == (1, 0, ())
+    assert places(migration)[1] == drawn
+
+
 def test_copies_that_agree_count_once(migration: Migration) -> None:
     _copy(migration, 3, "keep", "keep")
     assert review_layer(migration, LAYER, "run-2").decisions_taken == 1
