@@ -79,6 +79,12 @@ class Evidence:
         """The methods in lower case, ``(count,)``, empty where unknown."""
         return np.full(count, "", dtype="<U1") if self.method is None else np.char.lower(np.char.strip(self.method))
 
+    @property
+    def says_how(self) -> bool:
+        """Whether the layer says of any feature by what method, or from what scale of map, it was captured."""
+        by_method = self.method is not None and (np.char.strip(self.method) != "").any()
+        return bool(by_method or (self.scale is not None and np.isfinite(self.scale).any()))
+
     def measured_on_ground(self, count: int) -> NDArray[np.bool_]:
         """Whether the method names a measurement of the ground, ``(count,)``."""
         if not self.ground_methods:

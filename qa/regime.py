@@ -88,7 +88,8 @@ _METHOD_WRONG_CHANCE = 0.002
 _MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
 """How far what is misplaced lies from its place, small distances as likely as large ones.
 
-A point a few metres off still marks its tree or its house; an outline a few metres off is a wrong boundary.
+A point a few metres off still marks its tree or its house; an outline a few metres off is a wrong boundary. But where a
+layer never says how it was captured, its points too may come from a map of 1:10 000, a few metres off.
 """
 
 
@@ -189,7 +190,8 @@ def _kinds(
     for are_points, kind in ((True, is_point), (False, ~is_point)):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            yield rows, _Alike(geometries[rows], dated[rows], method[rows], prior, base, are_points, unchanged[rows])
+            said = dated[rows], method[rows], evidence.says_how, prior
+            yield rows, _Alike(geometries[rows], *said, base, are_points, unchanged[rows])
 
 
 def _doubt_methods(
@@ -232,10 +234,16 @@ class _Alike:
     geometries: Geometries
     dated: NDArray[np.int_]
     method: NDArray[np.str_]
+    says_how: bool
     date_prior: NDArray[np.float64]
     base: BaseMaps | None
     are_points: bool
     is_unchanged: NDArray[np.bool_]
+
+    @property
+    def misplaced_by_m(self) -> tuple[float, float]:
+        """How far what is misplaced among them lies from its place."""
+        return _MISPLACED_POINT_BY_M if self.are_points and self.says_how else _MISPLACED_SHAPE_BY_M
 
 
 @dataclass(frozen=True)
@@ -269,7 +277,7 @@ def _sights(layer: _Alike, field: ShiftField, limits: Limits, simulated: int) ->
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(apart.farthest_m < _TELLING_SHIFT_M)
     signs = Signs(before, after, is_told_apart, layer.dated, method[1:], layer.date_prior)
-    expected = None if layer.base is None else _expected(layer.base.before, layer.are_points, apart, before, simulated)
+    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, before, simulated)
     return _Sights(apart, signs, origin_chances(signs, expected))
 
 
@@ -303,7 +311,7 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
     return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
 
 
-def _expected(edition: Edition, are_points: bool, apart: _Apart, drawn: NDArray[np.int_], simulated: int) -> Expected:
+def _expected(layer: _Alike, edition: Edition, apart: _Apart, drawn: NDArray[np.int_], simulated: int) -> Expected:
     """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer.
 
     ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``; about ``simulated``
@@ -313,18 +321,18 @@ def _expected(edition: Edition, are_points: bool, apart: _Apart, drawn: NDArray[
     vertices, shift_m = apart.telling, apart.usual_m
     typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
     rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
-    least, most = np.log(_MISPLACED_POINT_BY_M if are_points else _MISPLACED_SHAPE_BY_M)
+    least, most = np.log(layer.misplaced_by_m)
     anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
     for _ in range(rounds):
         far, near = np.exp(random.uniform(least, most)), typical[:, None]
         misplaced = vertices.displaced(far[:, None] * random.directions())
-        seen = _classes(misplaced, edition, are_points)
+        seen = _classes(misplaced, edition, layer.are_points)
         anywhere += np.bincount(seen, minlength=CELLS)
         for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
             displaced = start.displaced(near * random.directions())
-            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, are_points)), 1.0)
+            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, layer.are_points)), 1.0)
     anywhere = smoothed(anywhere)
-    right = 0.5 * traced_shares(anywhere, are_points) + 0.5 * anywhere
+    right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
     return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
 
 

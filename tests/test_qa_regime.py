@@ -103,6 +103,22 @@ def test_points_in_buildings_are_told_by_the_layers_own_habit(base, western):
     assert not (confident[-20:] & (regimes.regime[-20:] == "affected")).any()
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"method": np.full(100, " ")}, {"scale": np.full(100, np.nan)}, {"method": np.array([""] * 99 + ["GPS"])}],
+)
+def test_a_point_a_few_metres_off_is_doubted_in_a_layer_that_never_says_how_it_was_captured(base, western, how):
+    """It may come from a map of 1:10 000; where the layer says such things, it would say so."""
+    centres = shapely.get_coordinates(shapely.centroid(western[1][:100]))
+    centres += np.random.default_rng(4).normal(0, 0.3, centres.shape)
+    centres[0] += [2.5, 0.5]
+    points = shapely.points(centres)
+    told, untold = (judged(points, base, captured_on=None, **said) for said in ({"scale": np.full(100, 2500.0)}, how))
+    is_told = bool(how.get("method", np.array([""]))[-1].strip())
+    assert (untold.wrong_chance_ratio[0] > 3 * told.wrong_chance_ratio[0]) == (not is_told)
+    assert np.median(untold.wrong_chance_ratio[1:]) < 0.01
+
+
 def free(count, seed=5):
     return shapely.points(np.random.default_rng(seed).uniform(60, 700, (count, 2)))
 
