@@ -45,7 +45,7 @@ def read_evidence(
     if tiles is not None and geometries is not None:
         first, last, unchanged = tiles.about(geometries, np.datetime64("NaT", "D") if day is None else day)
     return Evidence(
-        captured_on=None if captured is None else _dates(captured, layer.captured_format),
+        captured_on=None if captured is None else _captured_on(captured, layer, day if first is None else first),
         method=None
         if method is None
         else np.array(["" if value is None else str(value) for value in method], dtype=str),
@@ -66,6 +66,17 @@ def _column(columns: Any, name: str | None, layer: LayerSettings, key: str) -> l
             f"Layer {layer.name}: {key} is {name!r}, but its columns are: {known}. Correct it in migration.yaml."
         )
     return list(columns.column(name).to_pylist())
+
+
+def _captured_on(
+    values: list[Any], layer: LayerSettings, new_map_on: np.datetime64 | NDArray[np.datetime64] | None
+) -> NDArray[np.datetime64]:
+    """The dates, but not those of a load since the new map came: what was loaded before was drawn before it, too."""
+    dates = _dates(values, layer.captured_format)
+    is_load = np.isin(dates, np.array(layer.load_days, dtype="datetime64[D]"))
+    if new_map_on is not None:
+        is_load &= ~(dates < new_map_on)
+    return np.where(is_load, np.datetime64("NaT", "D"), dates)
 
 
 def _dates(values: list[Any], form: str | None) -> NDArray[np.datetime64]:

@@ -7,6 +7,7 @@ first.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.base_maps import base_map_files, read_base_maps
 from pipeline.captures import read_evidence
@@ -41,6 +43,21 @@ def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
     """The share of wrong dates to be expected in a layer, whose shift is fitted."""
     others = [each for each in migration.settings.layers if each.name != layer_name and each.captured_column]
     return expected_wrong_ratio([_record(migration, settings) for settings in others])
+
+
+def disproved_dates(migration: Migration, layer_name: str) -> dict[str, int]:
+    """The dates of a shifted layer that say another map than all that is dated like them lies on together, as they
+    stand in its file, with how many features bear them; the most frequent first. What is listed only has the date "".
+    """
+    column = migration.settings.layer(layer_name).captured_column
+    reasons = pq.read_table(migration.shifted(layer_name), columns=["regime_reasons"])["regime_reasons"].to_pylist()
+    listed = sum("listing_disproved" in codes for codes in reasons)
+    rows = [row for row, codes in enumerate(reasons) if "dates_disproved" in codes]
+    dates: Counter[str] = Counter({"": listed} if listed else {})
+    if rows and column is not None:
+        staged = pq.read_table(migration.staged(layer_name), columns=[column])[column]
+        dates.update(str(date) for date in staged.take(rows).to_pylist())
+    return dict(dates.most_common())
 
 
 def _record(migration: Migration, layer: LayerSettings) -> DateRecord:

@@ -101,6 +101,9 @@ class LayerSettings(_Strict):
     id_column: str | None = Field(None, description="The reference officers know a feature by; need not be unique.")
     captured_column: str | None = Field(None, description="When a feature was captured.")
     captured_format: str | None = Field(None, description="strptime format of that column, e.g. %d/%m/%Y.")
+    load_days: list[date] = Field(
+        default_factory=list, description="Days of that column on which records were loaded, not captured."
+    )
     method_column: str | None = Field(None, description="How a feature was captured.")
     ground_methods: list[str] = Field(
         default_factory=lambda: ["GPS", "GNSS", "Survey"],

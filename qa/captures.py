@@ -25,6 +25,9 @@ _UNSAID_RATIO = 1.0 / 3.0
 
 _LARGEST_GROUND_RATIO = 0.5
 
+_DAY_OF_MANY = 20
+"""So many are not drawn in a day."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -70,6 +73,15 @@ class Evidence:
         said_before = np.where(self.maybe_ground(count), MAYBE_GROUND, DATED_BEFORE)
         unsaid = np.where(self.method_names(count) == "", NOTHING_SAID, UNDATED)
         return np.select([later, before], [DATED_AFTER, said_before], unsaid)
+
+    def batch(self, count: int) -> NDArray[np.int_]:
+        """The number ``(count,)`` of the batch of each: of a day that many are dated on, which may be that of a load,
+        or of a year.
+        """
+        captured = np.full(count, "NaT", dtype="datetime64[D]") if self.captured_on is None else self.captured_on
+        _, which, many = np.unique(captured, return_inverse=True, return_counts=True)
+        period = np.where(many[which] >= _DAY_OF_MANY, captured, captured.astype("datetime64[Y]"))
+        return np.unique(period, return_inverse=True)[1]
 
     def unchanged_tile(self, count: int) -> NDArray[np.bool_]:
         """Whether the map is said never to have changed at each feature, ``(count,)``."""

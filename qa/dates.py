@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qa.origin import DATED_AFTER, DATED_BEFORE, NEITHER, NEW, OLD, TELLING_ODDS, USUAL_WRONG_RATIO, Origins, Signs
 
@@ -29,13 +30,15 @@ class DateRecord:
     contradicted: float
 
     @classmethod
-    def of(cls, signs: Signs, origins: Origins) -> Self:
-        """The record of features that are alike; each counts as contradicted by the chance that it is."""
-        is_dated = np.isin(signs.dated, (DATED_BEFORE, DATED_AFTER))
+    def of(cls, dated: NDArray[np.int_], signs: Signs, origins: Origins) -> Self:
+        """The record of features that are alike, ``dated`` ``(n,)`` as their columns say; each counts as contradicted
+        by the chance that it is.
+        """
+        is_dated = np.isin(dated, (DATED_BEFORE, DATED_AFTER))
         is_telling = (origins.place_odds > TELLING_ODDS) | (origins.place_odds < 1.0 / TELLING_ODDS)
         is_placed = origins.chances[:, NEITHER] < 0.5
         rows = np.flatnonzero(is_dated & is_telling & is_placed & signs.is_told_apart)
-        said = np.where(signs.dated[rows] == DATED_BEFORE, OLD, NEW)
+        said = np.where(dated[rows] == DATED_BEFORE, OLD, NEW)
         of_date, of_either = origins.chances[rows, said], origins.chances[rows][:, [OLD, NEW]].sum(axis=1)
         return cls(float(len(rows)), float((1.0 - of_date / of_either).sum()))
 

@@ -27,6 +27,8 @@ OF_CAPTURE = frozenset(
         "origin_unknown",
         "looks_misplaced",
         "date_contradicted",
+        "dates_disproved",
+        "listing_disproved",
         "method_contradicted",
         "small_scale",
         "coarse_coordinates",

@@ -18,13 +18,16 @@ from qa.coincidence import CELLS, NEIGHBOURS, inside_of_class, product_of_margin
 
 OLD, NEW, NEITHER = 0, 1, 2
 
-DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND, NOTHING_SAID = 0, 1, 2, 3, 4, 5
+DATED_BEFORE, DATED_AFTER, UNDATED, LISTED, MAYBE_GROUND, NOTHING_SAID, NOT_BEFORE, NOT_AFTER = range(8)
 """What is known of the capture.
 
 LISTED: no feature of the layer is dated, but its owners listed it for shifting. MAYBE_GROUND: dated before the new
 map, but its method is not said and nothing tells it from the layer's ground surveys. NOTHING_SAID:
-neither date nor method; kept apart from the other undated ones, which may differ in origin.
+neither date nor method; kept apart from the other undated ones, which may differ in origin. NOT_BEFORE, NOT_AFTER:
+dated or listed so, but all that are lie, together, as if drawn on the other map (``drawn_on.py``).
 """
+
+SAYS_OLD, SAYS_NEW = (DATED_BEFORE, LISTED, MAYBE_GROUND), (DATED_AFTER,)
 
 _ROUNDS = 12
 _START_WEIGHT = 10.0
@@ -61,7 +64,7 @@ class Signs:
     is_told_apart
         ``(n,)`` True where the maps differ enough to tell them apart.
     dated
-        ``(n,)`` one of the kinds above, ``DATED_BEFORE`` to ``NOTHING_SAID``.
+        ``(n,)`` one of the kinds above, ``DATED_BEFORE`` to ``NOT_AFTER``.
     method
         ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
     date_prior
@@ -130,8 +133,12 @@ def date_prior(wrong_ratio: float, ground_ratio: float = 0.0) -> NDArray[np.floa
     """
     right, wrong = _DATE_WEIGHT * (1.0 - wrong_ratio), _DATE_WEIGHT * wrong_ratio
     listed = _DATE_WEIGHT * (1.0 - USUAL_WRONG_RATIO), _DATE_WEIGHT * USUAL_WRONG_RATIO
-    prior = np.array([[right, wrong], [wrong, right], [2.0, 2.0], listed, [right, wrong], [2.0, 2.0]])
-    prior[MAYBE_GROUND] += _DATE_WEIGHT * ground_ratio * np.array([-1.0, 1.0])
+    prior = np.full((NOT_AFTER + 1, 2), 2.0)
+    prior[DATED_BEFORE] = prior[MAYBE_GROUND] = right, wrong
+    prior[DATED_AFTER] = wrong, right
+    prior[LISTED] = listed
+    prior[NOT_BEFORE], prior[NOT_AFTER] = (2.0, 8.0), (8.0, 2.0)
+    prior[MAYBE_GROUND] += ground_ratio * right * np.array([-1.0, 1.0])
     return prior
 
 

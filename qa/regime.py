@@ -13,19 +13,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from qa.base_maps import BaseMaps, Edition, Geometries
+from qa.base_maps import BaseMaps, Geometries
 from qa.captures import Evidence
-from qa.coincidence import (
-    CELLS,
-    Vertices,
-    coincidence_m,
-    distance_class,
-    inside_of_class,
-    is_in_building,
-    smoothed,
-    smoothed_rows,
-    traced_shares,
-)
+from qa.coincidence import Vertices, coincidence_m
 from qa.dates import DateRecord
 from qa.limits import Limits
 from qa.origin import (
@@ -35,17 +25,16 @@ from qa.origin import (
     MAYBE_GROUND,
     NEITHER,
     NEW,
+    NOT_AFTER,
+    NOT_BEFORE,
     NOTHING_SAID,
     OLD,
     TELLING_ODDS,
     UNDATED,
-    Expected,
-    Origins,
-    Signs,
     date_prior,
-    origin_chances,
 )
-from transforms.contract import Points, ShiftField
+from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, sights
+from transforms.contract import ShiftField
 
 AFFECTED, UNAFFECTED, ALREADY_NEW, UNKNOWN, STRADDLING = (
     "affected",
@@ -61,6 +50,8 @@ REASONS = {
     "captured_before_new_map": "Its capture date is before the day the new map was loaded.",
     "captured_on_new_map": "Its capture date is on or after the day the new map was loaded.",
     "date_contradicted": "Its capture date says one map, but it lies on the lines of the other.",
+    "dates_disproved": "What is dated like it lies, taken together, as if drawn on the other map than the date says.",
+    "listing_disproved": "Nothing dates this layer, and taken together it lies as if drawn on the new map already.",
     "layer_habit": "Nothing dates it, but features of this layer captured in the same way were drawn on that map.",
     "listed_for_shifting": "Nothing dates this layer; it counts as drawn on the old map because it is listed.",
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
@@ -75,22 +66,8 @@ REASONS = {
 }
 """Every reason this module gives, with the sentence an officer reads."""
 
-_TELLING_SHIFT_M = 0.3
-_SEEN_WITHIN_M = 200.0
-_SIMULATED_FEATURES, _SIMULATED_FOR_DATES = 8000, 2000
-"""With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
-is only to tell how many dates are wrong few are enough.
-"""
-_FEW_FEATURES = 200
-"""A layer of fewer is not displaced more often: its features are soon looked at."""
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
-_MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
-"""How far what is misplaced lies from its place, small distances as likely as large ones.
-
-A point a few metres off still marks its tree or its house; an outline a few metres off is a wrong boundary. But where a
-layer never says how it was captured, its points too may come from a map of 1:10 000, a few metres off.
-"""
 
 
 @dataclass(frozen=True)
@@ -157,9 +134,11 @@ def date_record(
         As for ``classify``; a few thousand features of a layer are enough.
     """
     open_rows = _settle_by_columns(_undecided(len(geometries)), geometries, evidence, limits)
-    kinds = _kinds(geometries, evidence, base, open_rows)
-    sights = [_sights(layer, field, limits, _SIMULATED_FOR_DATES) for _, layer in kinds]
-    return DateRecord.together([DateRecord.of(seen.signs, seen.origins) for seen in sights])
+    records = []
+    for _, layer in _kinds(geometries, evidence, base, open_rows):
+        seen = sights(layer, field, limits, SIMULATED_FOR_DATES)
+        records.append(DateRecord.of(layer.dated, seen.signs, seen.origins))
+    return DateRecord.together(records)
 
 
 def _settle_by_columns(
@@ -181,17 +160,18 @@ def _settle_by_columns(
 
 def _kinds(
     geometries: Geometries, evidence: Evidence, base: BaseMaps | None, open_rows: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.int_], _Alike]]:
+) -> Iterator[tuple[NDArray[np.int_], Alike]]:
     """Points, and lines and areas, of the rows that are open."""
     count = len(geometries)
-    dated, method, unchanged = evidence.dated(count), evidence.method_names(count), evidence.unchanged_tile(count)
+    dated, batch = evidence.dated(count), evidence.batch(count)
+    method, unchanged = evidence.method_names(count), evidence.unchanged_tile(count)
     prior = date_prior(evidence.date_wrong_ratio, evidence.ground_ratio(count))
     is_point = shapely.get_dimensions(geometries) == 0
     for are_points, kind in ((True, is_point), (False, ~is_point)):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
-            said = dated[rows], method[rows], evidence.says_how, prior
-            yield rows, _Alike(geometries[rows], *said, base, are_points, unchanged[rows])
+            said = dated[rows], batch[rows], method[rows], evidence.says_how, prior
+            yield rows, Alike(geometries[rows], *said, base, are_points, unchanged[rows])
 
 
 def _doubt_methods(
@@ -204,7 +184,7 @@ def _doubt_methods(
         return
     vertices = Vertices.of(geometries[rows])
     on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
-    for row in rows[(on_old <= limits.coincidence_m) & (on_new > _TELLING_SHIFT_M)]:
+    for row in rows[(on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)]:
         regimes.regime[row], regimes.wrong_chance_ratio[row] = UNKNOWN, 1.0
         regimes.reasons[row].append("method_contradicted")
 
@@ -227,135 +207,19 @@ def _coarse(geometries: Geometries, limits: Limits) -> NDArray[np.bool_]:
     return np.asarray(is_point & (rest < 1e-6).all(axis=1))
 
 
-@dataclass(frozen=True)
-class _Alike:
-    """Features of one kind (points, or lines and areas) of one layer: they are judged by one another."""
-
-    geometries: Geometries
-    dated: NDArray[np.int_]
-    method: NDArray[np.str_]
-    says_how: bool
-    date_prior: NDArray[np.float64]
-    base: BaseMaps | None
-    are_points: bool
-    is_unchanged: NDArray[np.bool_]
-
-    @property
-    def misplaced_by_m(self) -> tuple[float, float]:
-        """How far what is misplaced among them lies from its place."""
-        return _MISPLACED_POINT_BY_M if self.are_points and self.says_how else _MISPLACED_SHAPE_BY_M
-
-
-@dataclass(frozen=True)
-class _Sights:
-    """What the two maps show of features that are alike, and the origins that follow."""
-
-    apart: _Apart
-    signs: Signs
-    origins: Origins
-
-
-def _judge_alike(layer: _Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
-    seen = _sights(layer, field, limits, _SIMULATED_FEATURES)
+def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
+    seen = sights(layer, field, limits, SIMULATED_FEATURES)
     is_still = seen.apart.is_still
-    is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > _TELLING_SHIFT_M)
+    is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > TELLING_SHIFT_M)
     is_contradicted &= layer.base is not None
     is_still = is_still | (layer.is_unchanged & ~is_contradicted)
     regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
     regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
-    reasons = _reasons_of(regime, is_still, seen.origins, layer.dated) | {"tile_contradicted": is_contradicted}
+    reasons = _reasons_of(regime, is_still, seen, layer.dated) | {"tile_contradicted": is_contradicted}
     for code, mask in reasons.items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)
-
-
-def _sights(layer: _Alike, field: ShiftField, limits: Limits, simulated: int) -> _Sights:
-    apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
-    editions = (None, None) if layer.base is None else (layer.base.before, layer.base.after)
-    before, after = (_classes(apart.telling, edition, layer.are_points) for edition in editions)
-    _, method = np.unique(np.append("", layer.method), return_inverse=True)
-    is_told_apart = ~(apart.farthest_m < _TELLING_SHIFT_M)
-    signs = Signs(before, after, is_told_apart, layer.dated, method[1:], layer.date_prior)
-    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, before, simulated)
-    return _Sights(apart, signs, origin_chances(signs, expected))
-
-
-@dataclass(frozen=True)
-class _Apart:
-    """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
-
-    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they surely differ (all of them
-    where they do so nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
-    """
-
-    usual_m: NDArray[np.float64]
-    farthest_m: NDArray[np.float64]
-    is_still: NDArray[np.bool_]
-    telling: Vertices
-
-
-def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
-    shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
-    surely_m, is_still = shift_m, np.zeros(vertices.count, dtype=bool)
-    if base is not None:
-        observed = base.observed_shift(vertices.points)
-        length = np.linalg.norm(observed.shift, axis=1)
-        seen = observed.distance_m <= _SEEN_WITHIN_M
-        still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
-        is_still = vertices.mean(still.astype(float)) == 1.0
-        surely_m = np.where(seen, length - observed.spread_m, shift_m)
-        shift_m = np.where(seen, length, shift_m)
-    differ = ~(surely_m < _TELLING_SHIFT_M)
-    telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
-    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
-
-
-def _expected(layer: _Alike, edition: Edition, apart: _Apart, drawn: NDArray[np.int_], simulated: int) -> Expected:
-    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer.
-
-    ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``; about ``simulated``
-    displaced ones are looked at.
-    """
-    random = _InAnyOrder(np.random.default_rng(0), apart.telling.middle())
-    vertices, shift_m = apart.telling, apart.usual_m
-    typical = np.nan_to_num(shift_m, nan=np.nanmedian(shift_m) if np.isfinite(shift_m).any() else 2.5)
-    rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
-    least, most = np.log(layer.misplaced_by_m)
-    anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
-    for _ in range(rounds):
-        far, near = np.exp(random.uniform(least, most)), typical[:, None]
-        misplaced = vertices.displaced(far[:, None] * random.directions())
-        seen = _classes(misplaced, edition, layer.are_points)
-        anywhere += np.bincount(seen, minlength=CELLS)
-        for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
-            displaced = start.displaced(near * random.directions())
-            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, layer.are_points)), 1.0)
-    anywhere = smoothed(anywhere)
-    right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
-    return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
-
-
-def _classes(vertices: Vertices, edition: Edition | None, are_points: bool) -> NDArray[np.int_]:
-    """The distance class of each feature on a map, ``(n,)``; where there is none, that of the farthest."""
-    if edition is None:
-        return distance_class(np.full((vertices.count, 2), np.inf), np.zeros(vertices.count, dtype=bool))
-    return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
-
-
-class _InAnyOrder:
-    """Random numbers for features at ``places`` ``(n, 2)``: each has the same, in whatever order they are delivered."""
-
-    def __init__(self, random: np.random.Generator, places: Points) -> None:
-        self._random, self._rank = random, np.argsort(np.lexsort(places.T))
-
-    def uniform(self, least: float, most: float) -> NDArray[np.float64]:
-        return self._random.uniform(least, most, len(self._rank))[self._rank]
-
-    def directions(self) -> Points:
-        """Unit vectors ``(n, 2)``."""
-        angle = self.uniform(0, 2 * np.pi)
-        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _regimes_of(
@@ -371,8 +235,9 @@ def _regimes_of(
 
 
 def _reasons_of(
-    regime: NDArray[np.str_], is_still: NDArray[np.bool_], origins: Origins, dated: NDArray[np.int_]
+    regime: NDArray[np.str_], is_still: NDArray[np.bool_], seen: Sights, dated: NDArray[np.int_]
 ) -> dict[str, NDArray[np.bool_]]:
+    origins, is_disproved = seen.origins, np.isin(seen.signs.dated, (NOT_BEFORE, NOT_AFTER))
     misplaced = (regime == UNKNOWN) & (origins.chances[:, NEITHER] > origins.chances[:, [OLD, NEW]].min(axis=1))
     placed = np.isin(regime, (AFFECTED, ALREADY_NEW))
     says_old, says_new = origins.place_odds > TELLING_ODDS, origins.place_odds < 1 / TELLING_ODDS
@@ -384,8 +249,10 @@ def _reasons_of(
         "captured_before_new_map": old & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND)),
         "captured_on_new_map": new & (dated == DATED_AFTER),
         "date_contradicted": (old & (dated == DATED_AFTER)) | (new & np.isin(dated, (DATED_BEFORE, MAYBE_GROUND))),
+        "dates_disproved": is_disproved & (dated != LISTED),
+        "listing_disproved": is_disproved & (dated == LISTED),
         "layer_habit": placed & np.isin(dated, (UNDATED, NOTHING_SAID)) & silent,
-        "listed_for_shifting": old & (dated == LISTED) & silent,
+        "listed_for_shifting": old & (dated == LISTED) & silent & ~is_disproved,
         "map_did_not_move": (regime == UNAFFECTED) & is_still,
         "looks_misplaced": misplaced,
         "origin_unknown": (regime == UNKNOWN) & ~misplaced,

@@ -146,7 +146,7 @@ def triage(
     moved
         ``(n,)`` whether a move is proposed.
     origin_doubt, position_doubt
-        ``(n,)`` chances that the regime, or the new place, is wrong.
+        ``(n,)`` chances that the regime, or the new place, is wrong; NaN counts as certain to be wrong.
     would_be_out_m
         ``(n,)`` metres by which it would be out if the decision is wrong.
     findings
@@ -154,7 +154,8 @@ def triage(
     limits
         The limits in force.
     """
-    position_doubt = np.where(moved, position_doubt, 0.0)
+    origin_doubt = np.nan_to_num(origin_doubt, nan=1.0)
+    position_doubt = np.where(moved, np.nan_to_num(position_doubt, nan=1.0), 0.0)
     chance = 1.0 - (1.0 - origin_doubt) * (1.0 - position_doubt)
     conflicts = {code: np.array([code in codes for codes in regime_reasons], dtype=bool) for code in _ALWAYS_REVIEWED}
     findings = (

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.captures import read_evidence
 from pipeline.settings import LayerSettings, Settings
+from qa.origin import DATED_AFTER, DATED_BEFORE, NOTHING_SAID
 from transforms.errors import SettingsError
 
 SETTINGS = Settings.model_validate(
@@ -34,6 +35,22 @@ def test_dates_in_the_usual_forms(typed):
 
 def test_an_unreadable_or_missing_date_is_unknown_not_guessed():
     assert np.isnat(evidence({"D": ["", None, "unknown", "31/02/2004"]}, captured_column="D").captured_on).all()
+
+
+def test_a_load_day_dates_nothing_but_what_was_loaded_before_the_new_map_came():
+    days = ["2006-03-01", "2006-03-02", "2001-05-05", "2001-05-06"]
+    read = evidence({"D": days}, captured_column="D", load_days=["2006-03-01", "2001-05-05"])
+    assert np.isnat(read.captured_on).tolist() == [True, False, False, False]
+    assert read.dated(4).tolist() == [NOTHING_SAID, DATED_AFTER, DATED_BEFORE, DATED_BEFORE]
+
+
+def test_a_batch_is_a_year_or_a_day_that_many_are_dated_on():
+    days = ["2006-03-01"] * 20 + ["2006-04-01", "2006-05-01", "1999-01-01", None]
+    batch = evidence({"D": days}, captured_column="D").batch(24)
+    assert len(set(batch[:20])) == 1
+    assert batch[20] == batch[21]
+    assert len({batch[0], *batch[20:]}) == 4
+    assert len(set(evidence({"D": days}).batch(24))) == 1
 
 
 def test_a_stated_format_is_the_only_one_tried():

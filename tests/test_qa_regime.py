@@ -80,6 +80,72 @@ def test_free_points_are_as_doubtful_as_dates_are_elsewhere(base, western):
     assert doubt[0] < doubt[1] < doubt[2]
 
 
+def beside(hedges, seed=7):
+    """A tree about a metre from each outline."""
+    random = np.random.default_rng(seed)
+    along = shapely.line_interpolate_point(shapely.boundary(hedges), random.uniform(0, 200, len(hedges)))
+    return shapely.points(shapely.get_coordinates(along) + random.normal(0, 0.7, (len(hedges), 2)))
+
+
+def in_houses(buildings, seed=4):
+    """An address in each building."""
+    centres = shapely.get_coordinates(shapely.centroid(buildings))
+    return shapely.points(centres + np.random.default_rng(seed).normal(0, 0.3, centres.shape))
+
+
+LAYERS = {"outlines": lambda areas, buildings: areas, "addresses": lambda areas, buildings: in_houses(buildings)}
+LAYERS["trees"] = lambda areas, buildings: beside(areas)
+
+
+@pytest.mark.parametrize("layer", list(LAYERS))
+@pytest.mark.parametrize("truly_old", [True, False])
+def test_dates_that_are_wrong_all_at_once_settle_nothing_on_the_wrong_map(base, western, layer, truly_old):
+    """The day of a load, or a layer shifted years ago: all dates say the same map, and all lie on the other."""
+    geometries = LAYERS[layer](*western)
+    geometries = geometries if truly_old else on_new_map(geometries)
+    regimes = judged(geometries, base, captured_on=np.full(len(geometries), AFTER if truly_old else BEFORE))
+    wrong, right = ("already_new", "affected") if truly_old else ("affected", "already_new")
+    settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    assert not (settled & (regimes.regime == wrong)).any()
+    assert all("dates_disproved" in codes for codes in regimes.reasons)
+    if layer == "outlines":
+        assert set(regimes.regime) == {right}
+        assert all("date_contradicted" in codes for codes in regimes.reasons)
+
+
+@pytest.mark.parametrize("layer", list(LAYERS))
+def test_a_layer_that_was_only_listed_stays_if_it_lies_on_the_new_map(base, western, layer):
+    regimes = judged(on_new_map(LAYERS[layer](*western)), base, captured_on=None)
+    settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    assert not (settled & (regimes.regime == "affected")).any()
+    assert all("listing_disproved" in codes for codes in regimes.reasons)
+
+
+def test_one_wrong_day_among_right_ones_is_found(base, western):
+    """A hundred trees loaded in a day, drawn like the others on the old map; what they alone could not tell."""
+    trees = beside(western[0])
+    captured = np.full(len(trees), BEFORE)
+    captured[:100] = AFTER
+    captured[-40:], trees[-40:] = np.datetime64("2008-05-01"), on_new_map(trees[-40:])
+    regimes = judged(trees, base, captured_on=captured)
+    disproved = np.array(["dates_disproved" in codes for codes in regimes.reasons])
+    assert disproved[:100].all()
+    assert not disproved[100:].any()
+    settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    assert not (settled & (regimes.regime == "already_new"))[:100].any()
+
+
+def test_part_of_a_layer_that_was_shifted_before_is_found_by_its_place(base, western):
+    """Its dates say the old map, and so they should; but somebody moved the northern half."""
+    addresses = in_houses(western[1])
+    north = shapely.get_y(addresses) > 600
+    addresses[north] = on_new_map(addresses[north])
+    regimes = judged(addresses, base, captured_on=np.full(len(addresses), BEFORE))
+    settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    assert (settled & (regimes.regime == "affected"))[north].mean() < 0.02
+    assert (settled & (regimes.regime == "affected"))[~north].mean() > 0.8
+
+
 def test_hand_traced_features_still_coincide(base, western):
     geometries, captured = mixed(western[0])
     shaky = np.random.default_rng(3)

@@ -56,6 +56,11 @@ def test_what_moves_is_accepted_and_what_stays_is_left():
     assert verdict_of("unaffected", moved=False)[0] == "leave"
 
 
+@pytest.mark.parametrize("doubt", ["origin_doubt", "position_doubt"])
+def test_a_chance_that_is_no_number_settles_nothing(doubt):
+    assert verdict_of(**{doubt: np.nan})[0] == "review"
+
+
 @pytest.mark.parametrize("regime", ["unknown", "straddling"])
 @pytest.mark.parametrize("moved", [True, False])
 def test_unknown_and_straddling_features_always_go_to_an_officer(regime, moved):

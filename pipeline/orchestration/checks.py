@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
+from pipeline.dates import disproved_dates
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
@@ -31,6 +32,9 @@ _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 
 _ATTACHED_SHARE = 0.9
 """Of the length that followed the old map, this share should follow the new one."""
+
+_DISPROVED_SHARE = 0.05
+"""Of a layer's features, these may lie on another map than what is said of all like them: some by chance."""
 
 _SHORT_QUEUE = 20
 """So many features are soon looked at, however small the layer."""
@@ -129,6 +133,16 @@ ORIGIN_SHOWN = Check(
     "Both editions of the base map are named. If not, only dates tell which map a feature was drawn on, nothing tells "
     "what is misplaced, and nearly everything goes to officers: name them under base_maps in migration.yaml or, if "
     "there are none, allow more to be wrong (limits: acceptable_wrong_ratio: 0.05).",
+)
+ORIGIN_AS_SAID = Check(
+    "shift",
+    "origin_as_said",
+    "Taken together, features lie on the map that their dates say, or undated ones on the old map; 5 % may not. If "
+    "not, those dates are not believed, and what lies on another map than its date says goes to officers: see "
+    "`dates_disproved` on the asset. Are they days on which records were loaded, name them under load_days of the "
+    "layer in migration.yaml; is none of its dates that of a capture, take captured_column out; is it a few years, "
+    "look at new_map_loaded_on; then run again. A layer without dates that lies on the new map stays there: give it "
+    "`strategy: leave`.",
 )
 PROPOSAL_KEPT = Check(
     "reattach", "proposal_kept", f"The re-attached proposal has every feature, in order. {_RUN_AGAIN}", True
@@ -243,11 +257,13 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
     longest_m = float(np.max(moved_m, initial=0.0))
+    disproved = round(sum(disproved_dates(migration, layer).values()) / max(len(shifted), 1), 4)
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
         ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
+        ORIGIN_AS_SAID.result(disproved <= _DISPROVED_SHARE, disproved_share=disproved, limit=_DISPROVED_SHARE),
     ]
 
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.control import ControlSummary
 from pipeline.control_input.verdicts import CONTROL_REASONS
-from pipeline.dates import date_wrong_ratio
+from pipeline.dates import date_wrong_ratio, disproved_dates
 from pipeline.export import ExportedLayer, ExportedShift
 from pipeline.files import whole_file
 from pipeline.fit import FitSummary
@@ -120,15 +120,19 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
         "p95_shift_m": _metres(float(np.quantile(shift_m, 0.95)) if len(shift_m) else 0.0),
         "max_shift_m": _metres(np.max(shift_m, initial=0.0)),
         "vertices_added": summary.vertices_added,
-        **_dates_expected_wrong(migration, layer),
+        **_about_dates(migration, layer),
         **_table_file(migration, migration.shifted(layer)),
     }
 
 
-def _dates_expected_wrong(migration: Migration, layer: str) -> Metadata:
+def _about_dates(migration: Migration, layer: str) -> Metadata:
     if migration.settings.layer(layer).captured_column is None:
         return {}
-    return {"dates_wrong_pct": _percent(date_wrong_ratio(migration, layer))}
+    disproved = [{"date": date, "features": count} for date, count in disproved_dates(migration, layer).items()]
+    return {
+        "dates_wrong_pct": _percent(date_wrong_ratio(migration, layer)),
+        "dates_disproved": _table(disproved[:_MOST_ROWS]),
+    }
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> Metadata:

@@ -1,0 +1,227 @@
+"""What the two maps show of features that are alike, and which map each of them was drawn on by that.
+
+How the features lie on both editions is told by classes of distance. What those say is learned from the layer itself
+(``origin.py``), beginning with what is to be expected: for that the layer is displaced in random directions, by the
+length of the shift and by what misplaced features are off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qa.base_maps import BaseMaps, Edition, Geometries
+from qa.coincidence import (
+    CELLS,
+    Vertices,
+    coincidence_m,
+    distance_class,
+    inside_of_class,
+    is_in_building,
+    smoothed,
+    smoothed_rows,
+    traced_shares,
+)
+from qa.drawn_on import is_disproved, log_odds_of_old
+from qa.limits import Limits
+from qa.origin import NOT_AFTER, NOT_BEFORE, SAYS_NEW, SAYS_OLD, Expected, Origins, Signs, origin_chances
+from transforms.contract import Points, ShiftField
+
+TELLING_SHIFT_M = 0.3
+"""Maps that lie this far apart can be told from one another."""
+
+SIMULATED_FEATURES, SIMULATED_FOR_DATES = 8000, 2000
+"""With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
+is only to tell how many dates are wrong few are enough.
+"""
+_SEEN_WITHIN_M = 200.0
+_FEW_FEATURES = 200
+"""A layer of fewer is not displaced more often: its features are soon looked at."""
+_PUSHED = 2000
+"""So many are displaced to learn which map features were drawn on that say the same."""
+_MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
+"""How far what is misplaced lies from its place, small distances as likely as large ones.
+
+A point a few metres off still marks its tree or its house; an outline a few metres off is a wrong boundary. But where a
+layer never says how it was captured, its points too may come from a map of 1:10 000, a few metres off.
+"""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Features of one kind (points, or lines and areas) of one layer: they are judged by one another."""
+
+    geometries: Geometries
+    dated: NDArray[np.int_]
+    batch: NDArray[np.int_]
+    method: NDArray[np.str_]
+    says_how: bool
+    date_prior: NDArray[np.float64]
+    base: BaseMaps | None
+    are_points: bool
+    is_unchanged: NDArray[np.bool_]
+
+    @property
+    def misplaced_by_m(self) -> tuple[float, float]:
+        """How far what is misplaced among them lies from its place."""
+        return _MISPLACED_POINT_BY_M if self.are_points and self.says_how else _MISPLACED_SHAPE_BY_M
+
+
+@dataclass(frozen=True)
+class Sights:
+    """What the two maps show of features that are alike, and the origins that follow."""
+
+    apart: _Apart
+    signs: Signs
+    origins: Origins
+
+
+def sights(layer: Alike, field: ShiftField, limits: Limits, simulated: int) -> Sights:
+    """What the maps show of ``layer``.
+
+    Parameters
+    ----------
+    layer
+        The features.
+    field
+        The fitted shift, which tells how far the maps lie apart where the base maps do not.
+    limits
+        The limits in force.
+    simulated
+        About so many displaced features are looked at, to learn what is to be expected.
+    """
+    apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
+    editions = (None, None) if layer.base is None else (layer.base.before, layer.base.after)
+    before, after = (_classes(apart.telling, edition, layer.are_points) for edition in editions)
+    _, method = np.unique(np.append("", layer.method), return_inverse=True)
+    is_told_apart = ~(apart.farthest_m < TELLING_SHIFT_M)
+    dated = _believed(layer, apart, before, after, is_told_apart)
+    signs = Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior)
+    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, before, simulated)
+    return Sights(apart, signs, origin_chances(signs, expected))
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
+
+    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they surely differ (all of them
+    where they do so nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
+    """
+
+    usual_m: NDArray[np.float64]
+    farthest_m: NDArray[np.float64]
+    is_still: NDArray[np.bool_]
+    telling: Vertices
+
+    @property
+    def shift_m(self) -> NDArray[np.float64]:
+        """How far to displace each feature as the map was shifted, ``(n,)``."""
+        known = np.isfinite(self.usual_m)
+        return np.where(known, self.usual_m, np.median(self.usual_m[known]) if known.any() else 2.5)
+
+
+def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
+    shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
+    surely_m, is_still = shift_m, np.zeros(vertices.count, dtype=bool)
+    if base is not None:
+        observed = base.observed_shift(vertices.points)
+        length = np.linalg.norm(observed.shift, axis=1)
+        seen = observed.distance_m <= _SEEN_WITHIN_M
+        still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
+        is_still = vertices.mean(still.astype(float)) == 1.0
+        surely_m = np.where(seen, length - observed.spread_m, shift_m)
+        shift_m = np.where(seen, length, shift_m)
+    differ = ~(surely_m < TELLING_SHIFT_M)
+    telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
+    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
+
+
+def _believed(
+    layer: Alike, apart: _Apart, before: NDArray[np.int_], after: NDArray[np.int_], is_told_apart: NDArray[np.bool_]
+) -> NDArray[np.int_]:
+    """What is said of each capture ``(n,)``, but not where those that say the same lie, together, on the other map."""
+    believed, middle = layer.dated.copy(), apart.telling.middle()
+    is_asked = is_told_apart & np.isfinite(middle[:, 0])
+    for kinds, instead, is_of_old in ((SAYS_OLD, NOT_BEFORE, True), (SAYS_NEW, NOT_AFTER, False)):
+        rows = np.flatnonzero(is_asked & np.isin(layer.dated, kinds))
+        if layer.base is None or not len(rows):
+            continue
+        pushed = _pushed(layer, layer.base, apart, _some_of(rows, middle))
+        for_old = log_odds_of_old(before[rows], after[rows], *pushed)
+        disproved = is_disproved(-for_old if is_of_old else for_old, layer.batch[rows], middle[rows])
+        believed[rows[disproved]] = instead
+    return believed
+
+
+def _some_of(rows: NDArray[np.int_], places: Points) -> NDArray[np.int_]:
+    """At most ``_PUSHED`` of ``rows`` ``(m,)``, from all over the borough, in whatever order they come."""
+    by_place = rows[np.lexsort(places[rows].T)]
+    return by_place[:: -(-len(rows) // _PUSHED)]
+
+
+def _pushed(
+    layer: Alike, base: BaseMaps, apart: _Apart, rows: NDArray[np.int_]
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """The classes on the old and on the new map of features when displaced by the length of the shift, about
+    ``_PUSHED`` of each.
+    """
+    random = _InAnyOrder(np.random.default_rng(1), apart.telling.middle())
+    vertices = apart.telling.take(np.isin(apart.telling.feature, rows))
+    pushed = [
+        vertices.displaced(apart.shift_m[:, None] * random.directions())
+        for _ in range(max(1, _PUSHED // max(len(rows), _FEW_FEATURES)))
+    ]
+    before, after = (
+        np.concatenate([_classes(each, edition, layer.are_points)[rows] for each in pushed])
+        for edition in (base.before, base.after)
+    )
+    return before, after
+
+
+def _expected(layer: Alike, edition: Edition, apart: _Apart, drawn: NDArray[np.int_], simulated: int) -> Expected:
+    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer.
+
+    ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``; about ``simulated``
+    displaced ones are looked at.
+    """
+    random = _InAnyOrder(np.random.default_rng(0), apart.telling.middle())
+    vertices, near = apart.telling, apart.shift_m[:, None]
+    rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
+    least, most = np.log(layer.misplaced_by_m)
+    anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
+    for _ in range(rounds):
+        far = np.exp(random.uniform(least, most))
+        misplaced = vertices.displaced(far[:, None] * random.directions())
+        seen = _classes(misplaced, edition, layer.are_points)
+        anywhere += np.bincount(seen, minlength=CELLS)
+        for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
+            displaced = start.displaced(near * random.directions())
+            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, layer.are_points)), 1.0)
+    anywhere = smoothed(anywhere)
+    right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
+    return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
+
+
+def _classes(vertices: Vertices, edition: Edition | None, are_points: bool) -> NDArray[np.int_]:
+    """The distance class of each feature on a map, ``(n,)``; where there is none, that of the farthest."""
+    if edition is None:
+        return distance_class(np.full((vertices.count, 2), np.inf), np.zeros(vertices.count, dtype=bool))
+    return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
+
+
+class _InAnyOrder:
+    """Random numbers for features at ``places`` ``(n, 2)``: each has the same, in whatever order they are delivered."""
+
+    def __init__(self, random: np.random.Generator, places: Points) -> None:
+        self._random, self._rank = random, np.argsort(np.lexsort(places.T))
+
+    def uniform(self, least: float, most: float) -> NDArray[np.float64]:
+        return self._random.uniform(least, most, len(self._rank))[self._rank]
+
+    def directions(self) -> Points:
+        """Unit vectors ``(n, 2)``."""
+        angle = self.uniform(0, 2 * np.pi)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
