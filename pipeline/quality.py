@@ -218,7 +218,8 @@ def _with_parted_neighbours(
 def _regimes(shifted: pa.Table) -> Regimes:
     reasons = [list(codes or []) for codes in shifted["regime_reasons"].to_pylist()]
     regime = np.array(shifted["regime"].to_pylist(), dtype=str)
-    return Regimes(regime, reasons, _numbers(shifted, "wrong_chance_ratio"))
+    displaced = [_numbers(shifted, f"displaced_{axis}_m") for axis in ("easting", "northing")]
+    return Regimes(regime, reasons, _numbers(shifted, "wrong_chance_ratio"), np.stack(displaced, axis=1))
 
 
 def _reattachment(proposed: pa.Table) -> Masks:

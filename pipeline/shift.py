@@ -75,6 +75,8 @@ _COLUMNS = pa.schema(
             pa.field(name, pa.float64())
             for name in (
                 "wrong_chance_ratio",
+                "displaced_easting_m",
+                "displaced_northing_m",
                 "shift_m",
                 "shift_easting_m",
                 "shift_northing_m",
@@ -180,7 +182,7 @@ def _refuse_second_shift(migration: Migration, settings: LayerSettings, staged: 
 def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fitted: Fitted) -> Regimes:
     if settings.strategy == "leave":
         count = len(staged)
-        return Regimes(np.full(count, UNAFFECTED), [["layer_left"] for _ in range(count)], np.zeros(count))
+        return Regimes.all_of(count, UNAFFECTED, [["layer_left"] for _ in range(count)], 0.0)
     geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
     evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
     if settings.captured_column:
@@ -253,6 +255,8 @@ def _proposal(batch: pa.RecordBatch, outcome: MovedBatch, regimes: Regimes) -> p
         "regime": pa.array(regimes.regime.astype(object), pa.string()),
         "regime_reasons": pa.array(regimes.reasons, pa.list_(pa.string())),
         "wrong_chance_ratio": pa.array(regimes.wrong_chance_ratio),
+        "displaced_easting_m": pa.array(regimes.displaced_by_m[:, 0]),
+        "displaced_northing_m": pa.array(regimes.displaced_by_m[:, 1]),
         "blocked_by": pa.array(outcome.blocked_by.astype(object), pa.string()),
         GEOMETRY: outcome.geometry.cast(pa.binary()),
     }

@@ -97,6 +97,14 @@ def evenly_chosen(feature: NDArray[np.int_], count: int, most: int = MOST_VERTIC
     return np.asarray(np.floor((place + 1) * share) > np.floor(place * share))
 
 
+def evenly_placed(rows: NDArray[np.int_], places: Points, most: int) -> NDArray[np.int_]:
+    """At most ``most`` of ``rows`` of the features at ``places`` ``(n, 2)``, evenly taken from west to east or south to
+    north, in whatever order the features are delivered.
+    """
+    by_place = rows[np.lexsort(places[rows].T)]
+    return by_place[:: max(1, -(-len(rows) // most))]
+
+
 def coincidence_m(vertices: Vertices, edition: Edition, are_points: bool) -> NDArray[np.float64]:
     """The two distances ``(n, 2)`` in metres that describe how each feature lies on ``edition``; from lines beyond the
     last class it is infinite.

@@ -29,6 +29,7 @@ OF_CAPTURE = frozenset(
         "date_contradicted",
         "dates_disproved",
         "listing_disproved",
+        "displaced_together",
         "method_contradicted",
         "small_scale",
         "coarse_coordinates",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import shapely
@@ -17,6 +18,7 @@ from qa.base_maps import BaseMaps, Geometries
 from qa.captures import Evidence
 from qa.coincidence import Vertices, coincidence_m
 from qa.dates import DateRecord
+from qa.layer_offset import displaced_by_m
 from qa.limits import Limits
 from qa.origin import (
     DATED_AFTER,
@@ -34,7 +36,7 @@ from qa.origin import (
     date_prior,
 )
 from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, sights
-from transforms.contract import ShiftField
+from transforms.contract import Points, ShiftField
 
 AFFECTED, UNAFFECTED, ALREADY_NEW, UNKNOWN, STRADDLING = (
     "affected",
@@ -61,6 +63,7 @@ REASONS = {
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
     "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
     "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
+    "displaced_together": "It lies beside both maps, as far and in the same direction as others of its layer.",
     "looks_misplaced": "It does not lie on either map as the other features of its layer do.",
     "no_geometry": "It has no geometry.",
 }
@@ -82,16 +85,25 @@ class Regimes:
         A list of codes of ``REASONS`` per feature.
     wrong_chance_ratio
         ``(n,)`` the chance that the regime is wrong in a way that matters (0 where the map did not move).
+    displaced_by_m
+        ``(n, 2)`` how far it lies beside both maps along with others, easting and northing; NaN where it does not.
     """
 
     regime: NDArray[np.str_]
     reasons: list[list[str]]
     wrong_chance_ratio: NDArray[np.float64]
+    displaced_by_m: Points
 
     def between(self, first: int, after: int) -> Regimes:
         """Those of the features ``first`` to ``after - 1``."""
         rows = slice(first, after)
-        return Regimes(self.regime[rows], self.reasons[rows], self.wrong_chance_ratio[rows])
+        return Regimes(self.regime[rows], self.reasons[rows], self.wrong_chance_ratio[rows], self.displaced_by_m[rows])
+
+    @classmethod
+    def all_of(cls, count: int, regime: str, reasons: list[list[str]], wrong_chance_ratio: float) -> Self:
+        """``count`` features of the same regime."""
+        chance, nowhere = np.full(count, wrong_chance_ratio), np.full((count, 2), np.nan)
+        return cls(np.full(count, regime, dtype="<U12"), reasons, chance, nowhere)
 
 
 def classify(
@@ -120,6 +132,7 @@ def classify(
     for rows, layer in _kinds(geometries, evidence, base, open_rows):
         _judge_alike(layer, field, limits, regimes, rows)
     _doubt_methods(geometries, evidence, base, limits, regimes)
+    _doubt_displaced(geometries, evidence, base, regimes)
     return regimes
 
 
@@ -189,8 +202,22 @@ def _doubt_methods(
         regimes.reasons[row].append("method_contradicted")
 
 
+def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps | None, regimes: Regimes) -> None:
+    """Features that lie beside both maps along with their like, whatever was thought of them."""
+    if base is None:
+        return
+    count = len(geometries)
+    _, method = np.unique(evidence.method_names(count), return_inverse=True)
+    is_point, batch = shapely.get_dimensions(geometries) == 0, evidence.batch(count)
+    for are_points, rows in ((True, np.flatnonzero(is_point)), (False, np.flatnonzero(~is_point))):
+        groups = np.zeros(len(rows), dtype=int), method[rows], batch[rows]
+        regimes.displaced_by_m[rows] = displaced_by_m(geometries[rows], base, are_points, groups)
+    regimes.displaced_by_m[shapely.is_missing(geometries) | shapely.is_empty(geometries)] = np.nan
+    _settle(regimes, np.isfinite(regimes.displaced_by_m[:, 0]), UNKNOWN, "displaced_together", 1.0)
+
+
 def _undecided(count: int) -> Regimes:
-    return Regimes(np.full(count, UNKNOWN, dtype="<U12"), [[] for _ in range(count)], np.ones(count))
+    return Regimes.all_of(count, UNKNOWN, [[] for _ in range(count)], 1.0)
 
 
 def _settle(regimes: Regimes, rows: NDArray[np.bool_], regime: str, reason: str, doubt: float) -> None:

@@ -18,6 +18,7 @@ from qa.coincidence import (
     Vertices,
     coincidence_m,
     distance_class,
+    evenly_placed,
     inside_of_class,
     is_in_building,
     smoothed,
@@ -149,17 +150,11 @@ def _believed(
         rows = np.flatnonzero(is_asked & np.isin(layer.dated, kinds))
         if layer.base is None or not len(rows):
             continue
-        pushed = _pushed(layer, layer.base, apart, _some_of(rows, middle))
+        pushed = _pushed(layer, layer.base, apart, evenly_placed(rows, middle, _PUSHED))
         for_old = log_odds_of_old(before[rows], after[rows], *pushed)
         disproved = is_disproved(-for_old if is_of_old else for_old, layer.batch[rows], middle[rows])
         believed[rows[disproved]] = instead
     return believed
-
-
-def _some_of(rows: NDArray[np.int_], places: Points) -> NDArray[np.int_]:
-    """At most ``_PUSHED`` of ``rows`` ``(m,)``, from all over the borough, in whatever order they come."""
-    by_place = rows[np.lexsort(places[rows].T)]
-    return by_place[:: -(-len(rows) // _PUSHED)]
 
 
 def _pushed(

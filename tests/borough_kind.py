@@ -116,4 +116,4 @@ KINDS = {
         step_m=0.7,
     ),
 }
-"""The kinds that the benchmarks measure; in ``loaded`` and ``redrawn`` what is said of the captures is wrong all at once."""
+"""The kinds that the benchmarks measure; what ``loaded`` and ``redrawn`` say of captures is wrong all at once."""

@@ -146,6 +146,17 @@ def test_part_of_a_layer_that_was_shifted_before_is_found_by_its_place(base, wes
     assert (settled & (regimes.regime == "affected"))[~north].mean() > 0.8
 
 
+def test_a_layer_displaced_as_a_whole_is_for_review_what_was_measured_on_the_ground_too(base, western):
+    geometries = shapely.transform(western[0], lambda points: points + np.array([3.0, 2.0]))
+    method = np.array(["Land-Line"] * (len(geometries) - 5) + ["GPS"] * 5)
+    regimes = judged([*geometries, None], base, captured_on=None, method=np.append(method, ""))
+    assert set(regimes.regime[:-1]) == {"unknown"}
+    assert all("displaced_together" in codes for codes in regimes.reasons[:-1])
+    np.testing.assert_allclose(np.median(regimes.displaced_by_m[:-1], axis=0), [3.0, 2.0], atol=0.15)
+    assert regimes.reasons[-1] == ["no_geometry"]
+    assert np.isnan(judged(western[0], base).displaced_by_m).all()
+
+
 def test_hand_traced_features_still_coincide(base, western):
     geometries, captured = mixed(western[0])
     shaky = np.random.default_rng(3)

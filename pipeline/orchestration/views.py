@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
@@ -103,7 +104,8 @@ def of_shift_export(exported: ExportedShift) -> Metadata:
 
 def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadata:
     """The proposal: how many features move, how far."""
-    table = pq.read_table(migration.shifted(layer), columns=["moved", "shift_m", "uncertainty_m"])
+    displaced = ["displaced_easting_m", "displaced_northing_m"]
+    table = pq.read_table(migration.shifted(layer), columns=["moved", "shift_m", *displaced])
     moved = table["moved"].to_numpy().astype(bool)
     shift_m = table["shift_m"].to_numpy()[moved]
     regimes = [{"drawn on": name.replace("_", " "), "features": count} for name, count in summary.regimes.items()]
@@ -114,6 +116,7 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
         ),
         "regimes": _table(regimes),
         "kept_back": _reason_table(summary.blocked),
+        "displaced": _displaced(table.select(displaced)),
         "moved": int(moved.sum()),
         "not_moved": int((~moved).sum()),
         "mean_shift_m": _metres(_mean(shift_m)),
@@ -123,6 +126,15 @@ def of_shift(migration: Migration, layer: str, summary: ShiftSummary) -> Metadat
         **_about_dates(migration, layer),
         **_table_file(migration, migration.shifted(layer)),
     }
+
+
+def _displaced(table: pa.Table) -> dg.TableMetadataValue | str:
+    """By how much features lie beside both maps along with others, and how many."""
+    places = np.stack([np.round(column.to_numpy(), 2) for column in table.columns], axis=1)
+    by_m, features = np.unique(places[np.isfinite(places[:, 0])], axis=0, return_counts=True)
+    most = np.argsort(-features, kind="stable")[:_MOST_ROWS]
+    rows = zip(by_m[most].tolist(), features[most].tolist(), strict=True)
+    return _table([{"east_m": east_m, "north_m": north_m, "features": count} for (east_m, north_m), count in rows])
 
 
 def _about_dates(migration: Migration, layer: str) -> Metadata:
