@@ -17,7 +17,9 @@ from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
 from qa.base_maps import BaseMaps, Edition
-from transforms.errors import SourceError
+from qa.same_move import contradiction
+from transforms.contract import Points
+from transforms.errors import SettingsError, SourceError
 
 ID_COLUMNS = ("toid", "fid", "gml_id")
 """Text columns that may hold the TOID, the likeliest first; case does not matter. A number is only a row number."""
@@ -37,6 +39,29 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     if settings.before is None or settings.after is None:
         return None
     return _read(*(_edition(migration, each) for each in (settings.before, settings.after)))
+
+
+def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
+    """Refuse base maps that show another move than the control, ``shift`` ``(n, 2)`` at ``places`` ``(n, 2)`` [m].
+
+    Raises
+    ------
+    SettingsError
+        If they contradict it all over.
+    """
+    found = contradiction(base, places, shift)
+    if found is None:
+        return
+    what = (
+        "the opposite way, so before and after are exchanged in one of them"
+        if found.is_opposite
+        else f"{found.shown_m:.2f} m, so they are not the editions before and after that move"
+    )
+    raise SettingsError(
+        f"At {found.places:,} places the map moved {found.said_m:.2f} m by the control (the median) and by the base "
+        f"maps {what}. Correct base_maps in migration.yaml, or leave out the control files that are wrong, and run "
+        "again."
+    )
 
 
 def base_map_files(migration: Migration) -> list[Path]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.base_maps import base_map_hashes, read_base_maps
+from pipeline.base_maps import base_map_hashes, read_base_maps, refuse_other_move
 from pipeline.breaks_file import write_breaks
 from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.derived import DERIVED_FILE, derive_control
@@ -73,6 +73,8 @@ def check_control(migration: Migration) -> ControlSummary:
         If a control file or the layer of break lines that the settings name cannot be found or read.
     ControlError
         If there is no usable control at all.
+    SettingsError
+        If the base maps show another move than the control files.
     LogError
         If the log of decisions is damaged.
     """
@@ -81,6 +83,7 @@ def check_control(migration: Migration) -> ControlSummary:
     added = [migration.added_control] if said.added else []
     files = [migration.source(file) for file in settings.files] + added
     read = without_rejected(read_control(files, vintage=settings.vintage, derive=_deriver(migration)), said)
+    _refuse_other_base_maps(migration, read)
     judged = judge_control_table(
         read,
         length_warn_m=settings.length_warn_m,
@@ -96,6 +99,14 @@ def check_control(migration: Migration) -> ControlSummary:
     manifest = control_manifest(judged, migration.root)
     write_json(migration.control_manifest, manifest | {"officers": said.digest})
     return summarise(judged)
+
+
+def _refuse_other_base_maps(migration: Migration, read: ControlTable) -> None:
+    """Points that the base maps gave agree with them, so the delivered ones are asked."""
+    base = read_base_maps(migration)
+    rows = read.usable & (read.file_names != DERIVED_FILE)
+    if base is not None:
+        refuse_other_move(base, read.places[rows, :2], read.places[rows, 2:] - read.places[rows, :2])
 
 
 def _said_by_officers(migration: Migration) -> StandingControl:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import ledger
-from pipeline.base_maps import read_base_maps
+from pipeline.base_maps import read_base_maps, refuse_other_move
 from pipeline.captures import read_evidence
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.dates import date_wrong_ratio
@@ -43,6 +43,7 @@ from pipeline.settings import LayerSettings
 from pipeline.shift_file import ShiftedFile, shift_file
 from pipeline.storage import Migration
 from pipeline.tile_dates import read_tile_dates
+from qa.coincidence import evenly_placed
 from qa.limits import limits_in_force
 from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
 from qa.regime import STRADDLING as REGIME_STRADDLING
@@ -63,6 +64,9 @@ SHIFT_REASONS = {
 
 MOVING_REGIMES = (AFFECTED, UNKNOWN)
 """For these a move is proposed; whether one of ``unknown`` origin takes it is an officer's answer."""
+
+_CORNERS_COMPARED = 2000
+"""At so many corners of the base maps it is looked whether they show the move that the field has."""
 
 _COLUMNS = pa.schema(
     [
@@ -137,7 +141,8 @@ def shift_layer(migration: Migration, layer_name: str, *, run_id: str = "") -> S
     SourceError
         If the layer is not staged.
     SettingsError
-        If a limit is overridden that does not exist, or a column is named that the layer does not have.
+        If a limit is overridden that does not exist, a column is named that the layer does not have, or the base maps
+        show another move than the field.
     FieldError
         If the field file cannot be read.
     LedgerError
@@ -187,8 +192,12 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
     evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
     if settings.captured_column:
         evidence = replace(evidence, date_wrong_ratio=date_wrong_ratio(migration, settings.name))
-    limits = limits_in_force(migration.settings.limits_of(settings.name))
-    return classify(geometries, evidence, read_base_maps(migration), fitted.field, limits)
+    limits, base = limits_in_force(migration.settings.limits_of(settings.name)), read_base_maps(migration)
+    if base is not None and base.corners is not None:
+        corners = np.asarray(base.corners.tree.data)
+        corners = corners[evenly_placed(np.arange(len(corners)), corners, _CORNERS_COMPARED)]
+        refuse_other_move(base, corners, fitted.field(corners) - corners)
+    return classify(geometries, evidence, base, fitted.field, limits)
 
 
 def _write_proposal(
