@@ -1,0 +1,157 @@
+"""What is wrong all at once in a delivery, dates, coordinates, base maps, through the stages; and what checks say."""
+
+import shutil
+
+import dagster as dg
+import numpy as np
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import shapely
+from two_maps import LittleField, is_west, on_new_map, plots
+
+from pipeline.control import check_control
+from pipeline.dates import disproved_dates
+from pipeline.fit import fit_field
+from pipeline.orchestration import checks, views
+from pipeline.shift import shift_layer
+from pipeline.sources import stage_layer
+from pipeline.storage import Migration
+from transforms.errors import SettingsError
+
+CORNER = np.array([350_000.0, 150_000.0])
+
+SETTINGS = """
+title: A little borough
+control: {{files: [sources/links.csv]}}
+fit: {{method: similarity}}
+base_maps:
+  before: {{file: sources/{before}.gpkg}}
+  after: {{file: sources/{after}.gpkg}}
+  new_map_loaded_on: 2005-06-01
+layers:
+  - {{name: sites, file: sources/sites.gpkg, {more}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The western part of the little map, which moved alike, with links and both editions; fitted."""
+    root = tmp_path_factory.mktemp("borough")
+    (root / "sources").mkdir()
+    areas, buildings = (shapes[is_west(shapes)] for shapes in plots())
+    old = np.concatenate([shapely.boundary(areas), buildings])
+    write(root / "sources" / "before.gpkg", old, "toid", [f"osgb{number}" for number in range(len(old))])
+    write(root / "sources" / "after.gpkg", on_new_map(old), "toid", [f"osgb{number}" for number in range(len(old))])
+    corners = shapely.get_coordinates(buildings)[::5]
+    links = np.column_stack([corners + CORNER, LittleField()(corners) + CORNER])
+    (root / "sources" / "links.csv").write_text("\n".join(",".join(f"{v:.2f}" for v in row) for row in links))
+    migration = with_settings(root)
+    check_control(migration)
+    fit_field(migration)
+    return root
+
+
+def with_settings(root, before="before", after="after", more="captured_column: day"):
+    (root / "migration.yaml").write_text(SETTINGS.format(before=before, after=after, more=more), encoding="utf-8")
+    return Migration.open(root)
+
+
+def write(path, shapes, column, values):
+    there = shapely.to_wkb(shapely.transform(shapes, lambda points: points + CORNER))
+    pyogrio.raw.write(
+        path,
+        there,
+        [np.array(values, dtype=object)],
+        [column],
+        geometry_type="Unknown",
+        crs="EPSG:27700",
+        driver="GPKG",
+    )
+
+
+def deliver(root, geometries, days):
+    """Deliver the layer anew, with nothing of what was made of the last one."""
+    migration = Migration.open(root)
+    shutil.rmtree(migration.ledger.parent, ignore_errors=True)
+    write(migration.source("sources/sites.gpkg"), geometries, "day", days)
+
+
+def shifted(migration):
+    """What the stage shift says of the layer: its regimes, the checks by name, and the page of the asset."""
+    stage_layer(migration, "sites")
+    summary = shift_layer(migration, "sites")
+    found = {result.check_name: result for result in checks.of_shift(migration, "sites")}
+    return summary.regimes, found, views.of_shift(migration, "sites", summary)
+
+
+def sites():
+    areas, _ = plots()
+    return areas[is_west(areas)][:60]
+
+
+def rows(value):
+    assert isinstance(value, dg.TableMetadataValue)
+    return [record.data for record in value.records]
+
+
+def test_the_day_of_a_load_is_told_and_can_be_named(root):
+    deliver(root, sites(), ["2007-01-01"] * 50 + ["1999-05-05"] * 10)
+    migration = with_settings(root)
+    regimes, found, page = shifted(migration)
+    assert regimes == {"affected": 60}
+    assert disproved_dates(migration, "sites") == {"2007-01-01": 50}
+    assert not found["origin_as_said"].passed
+    assert found["origin_as_said"].metadata["disproved_share"].value == pytest.approx(0.8333)
+    assert rows(page["dates_disproved"]) == [{"date": "2007-01-01", "features": 50}]
+    reasons = pq.read_table(migration.shifted("sites"))["regime_reasons"].to_pylist()
+    assert sum("date_contradicted" in codes for codes in reasons) == 50
+
+    _, found, page = shifted(with_settings(root, more="captured_column: day, load_days: [2007-01-01]"))
+    assert found["origin_as_said"].passed
+    assert page["dates_disproved"] == "none"
+    reasons = pq.read_table(migration.shifted("sites"))["regime_reasons"].to_pylist()
+    assert not any("date_contradicted" in codes for codes in reasons)
+
+
+def test_a_listed_layer_that_lies_on_the_new_map_is_told(root):
+    deliver(root, on_new_map(sites()), [""] * 60)
+    migration = with_settings(root, more="title: Sites")
+    regimes, found, _ = shifted(migration)
+    assert regimes == {"already_new": 60}
+    assert disproved_dates(migration, "sites") == {"": 60}
+    assert not found["origin_as_said"].passed
+
+
+def test_a_displaced_layer_is_told_and_cured_by_its_offset(root):
+    by = np.array([-4.0, 3.0])
+    deliver(root, shapely.transform(sites(), lambda points: points + by), ["1999-05-05"] * 60)
+    regimes, found, page = shifted(with_settings(root))
+    assert regimes == {"unknown": 60}
+    assert not found["lies_on_a_map"].passed
+    (told,) = rows(page["displaced"])
+    assert told["features"] == 60
+    assert np.hypot(told["east_m"] - by[0], told["north_m"] - by[1]) < 0.3
+
+    cure = f"captured_column: day, offset_easting_m: {-told['east_m']}, offset_northing_m: {-told['north_m']}"
+    regimes, found, page = shifted(with_settings(root, more=cure))
+    assert regimes == {"affected": 60}
+    assert found["lies_on_a_map"].passed
+    assert page["displaced"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [("before", "before", "0.00 m"), ("after", "after", "0.00 m"), ("after", "before", "exchanged")],
+)
+def test_base_maps_that_show_another_move_stop_control_and_shift_before_anything_is_written(root, before, after, word):
+    deliver(root, sites(), ["1999-05-05"] * 60)
+    migration = with_settings(root)
+    stage_layer(migration, "sites")
+    shift_layer(migration, "sites")
+    written = {path: path.read_bytes() for path in (migration.control_table, migration.shifted("sites"))}
+    migration = with_settings(root, before, after)
+    for stage in (lambda: check_control(migration), lambda: shift_layer(migration, "sites")):
+        with pytest.raises(SettingsError, match=f"2.72 m by the control .*{word}.*Correct base_maps in migration.yaml"):
+            stage()
+    assert {path: path.read_bytes() for path in written} == written
