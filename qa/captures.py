@@ -25,6 +25,9 @@ _UNSAID_RATIO = 1.0 / 3.0
 
 _LARGEST_GROUND_RATIO = 0.5
 
+_OF_OS = re.compile(r"\b(?:ordnance|os) survey\w*")
+"""Not a survey of the ground but a name on maps."""
+
 _DAY_OF_MANY = 20
 """So many are not drawn in a day."""
 
@@ -103,7 +106,7 @@ class Evidence:
             return np.zeros(count, dtype=bool)
         words = re.compile(r"\b(?:" + "|".join(re.escape(word.lower()) for word in self.ground_methods) + ")")
         names, which = np.unique(self.method_names(count), return_inverse=True)
-        return np.array([bool(words.search(name)) for name in names], dtype=bool)[which]
+        return np.array([bool(words.search(_OF_OS.sub("", name))) for name in names], dtype=bool)[which]
 
     def maybe_ground(self, count: int) -> NDArray[np.bool_]:
         """Whether a feature may have been measured on the ground although its method is not said, ``(count,)``.

@@ -7,7 +7,7 @@ the map moved there at all. The chances themselves are computed in ``origin.py``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -35,7 +35,7 @@ from qa.origin import (
     UNDATED,
     date_prior,
 )
-from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, sights
+from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, are_disproved, sights
 from transforms.contract import Points, ShiftField
 
 AFFECTED, UNAFFECTED, ALREADY_NEW, UNKNOWN, STRADDLING = (
@@ -57,7 +57,7 @@ REASONS = {
     "layer_habit": "Nothing dates it, but features of this layer captured in the same way were drawn on that map.",
     "listed_for_shifting": "Nothing dates this layer; it counts as drawn on the old map because it is listed.",
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
-    "method_contradicted": "It is said to be measured on the ground, but it lies on the lines of the old map.",
+    "method_contradicted": "It is said to be measured on the ground, but it, or its like together, lie on the old map.",
     "tile_contradicted": "Its tile is said never to have changed, but the two editions of the map differ there.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
@@ -131,7 +131,7 @@ def classify(
     open_rows = _settle_by_columns(regimes, geometries, evidence, limits)
     for rows, layer in _kinds(geometries, evidence, base, open_rows):
         _judge_alike(layer, field, limits, regimes, rows)
-    _doubt_methods(geometries, evidence, base, limits, regimes)
+    _doubt_methods(geometries, evidence, base, field, limits, regimes)
     _doubt_displaced(geometries, evidence, base, regimes)
     return regimes
 
@@ -188,18 +188,27 @@ def _kinds(
 
 
 def _doubt_methods(
-    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, limits: Limits, regimes: Regimes
+    geometries: Geometries,
+    evidence: Evidence,
+    base: BaseMaps | None,
+    field: ShiftField,
+    limits: Limits,
+    regimes: Regimes,
 ) -> None:
-    """Outlines said to be measured on the ground that lie on the lines of the old map, and not of the new one."""
-    said = evidence.measured_on_ground(len(geometries)) & (shapely.get_dimensions(geometries) > 0)
-    rows = np.flatnonzero(said & (regimes.regime == UNAFFECTED))
-    if base is None or not len(rows):
+    """What is said to be measured on the ground but lies on the old map: a method as a whole, an outline by itself."""
+    if base is None:
         return
-    vertices = Vertices.of(geometries[rows])
-    on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
-    for row in rows[(on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)]:
-        regimes.regime[row], regimes.wrong_chance_ratio[row] = UNKNOWN, 1.0
-        regimes.reasons[row].append("method_contradicted")
+    is_ground = evidence.measured_on_ground(len(geometries)) & (regimes.regime == UNAFFECTED)
+    is_contradicted = np.zeros(len(geometries), dtype=bool)
+    for rows, layer in _kinds(geometries, evidence, base, is_ground):
+        _, method = np.unique(layer.method, return_inverse=True)
+        layer = replace(layer, dated=np.full(len(rows), DATED_AFTER), batch=method)
+        is_contradicted[rows] = are_disproved(layer, field, limits)
+        if not layer.are_points:
+            vertices = Vertices.of(layer.geometries)
+            on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
+            is_contradicted[rows] |= (on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)
+    _settle(regimes, is_contradicted, UNKNOWN, "method_contradicted", 1.0)
 
 
 def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps | None, regimes: Regimes) -> None:

@@ -93,15 +93,25 @@ def sights(layer: Alike, field: ShiftField, limits: Limits, simulated: int) -> S
     simulated
         About so many displaced features are looked at, to learn what is to be expected.
     """
+    apart, signs = _seen(layer, field, limits)
+    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, signs.on_before, simulated)
+    return Sights(apart, signs, origin_chances(signs, expected))
+
+
+def are_disproved(layer: Alike, field: ShiftField, limits: Limits) -> NDArray[np.bool_]:
+    """Whether what ``layer`` says of each capture is disproved by those that say the same, ``(n,)``."""
+    _, signs = _seen(layer, field, limits)
+    return signs.dated != layer.dated
+
+
+def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Signs]:
     apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
     editions = (None, None) if layer.base is None else (layer.base.before, layer.base.after)
     before, after = (_classes(apart.telling, edition, layer.are_points) for edition in editions)
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(apart.farthest_m < TELLING_SHIFT_M)
     dated = _believed(layer, apart, before, after, is_told_apart)
-    signs = Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior)
-    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, before, simulated)
-    return Sights(apart, signs, origin_chances(signs, expected))
+    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior)
 
 
 @dataclass(frozen=True)

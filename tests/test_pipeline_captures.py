@@ -79,6 +79,11 @@ def test_ground_methods_are_words_not_parts_of_words():
     assert read.measured_on_ground(5).tolist() == [True, False, True, False, False]
 
 
+def test_the_name_of_the_ordnance_survey_on_a_map_is_no_survey_of_the_ground():
+    columns = {"M": ["Ordnance Survey Land-Line", "from OS survey sheet", "Survey 1994", "GPS on Ordnance Survey base"]}
+    assert evidence(columns, method_column="M").measured_on_ground(4).tolist() == [False, False, True, True]
+
+
 def test_a_column_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(SettingsError, match=r"captured_column is 'WHEN'.*DATE"):
         evidence({"DATE": [None]}, captured_column="WHEN")

@@ -323,6 +323,16 @@ def test_an_outline_said_to_be_surveyed_that_lies_on_the_old_map_is_for_review(b
     assert all("method_contradicted" in codes for codes in regimes.reasons[:5])
 
 
+def test_addresses_said_to_be_surveyed_that_lie_all_together_on_the_old_map_are_for_review(base, western):
+    """One address in its house could be on either map; two hundred are not. Those of the GPS are what they say."""
+    addresses = np.concatenate([in_houses(western[1][:150]), on_new_map(in_houses(western[1][150:200]))])
+    method = np.array(["GPS of the contractor"] * 150 + ["GPS"] * 50)
+    regimes = judged(addresses, base, method=method)
+    assert set(regimes.regime[:150]) == {"unknown"}
+    assert all("method_contradicted" in codes for codes in regimes.reasons[:150])
+    assert np.mean(regimes.regime[150:] == "unaffected") > 0.9
+
+
 def test_a_tile_that_never_changed_leaves_its_features_unless_the_map_shows_otherwise(base, western):
     unchanged = np.ones(10, dtype=bool)
     without_map = judged(free(10), None, is_unchanged_tile=unchanged)

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
-from pipeline.dates import disproved_dates
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
@@ -32,6 +31,8 @@ _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 
 _ATTACHED_SHARE = 0.9
 """Of the length that followed the old map, this share should follow the new one."""
+
+_DISPROVED = frozenset({"dates_disproved", "listing_disproved", "method_contradicted"})
 
 _ODD_SHARE = 0.05
 """Of a layer's features, these may lie, together, elsewhere than they should: some by chance."""
@@ -137,12 +138,12 @@ ORIGIN_SHOWN = Check(
 ORIGIN_AS_SAID = Check(
     "shift",
     "origin_as_said",
-    "Taken together, features lie on the map that their dates say, or undated ones on the old map; 5 % may not. If "
-    "not, those dates are not believed, and what lies on another map than its date says goes to officers: see "
-    "`dates_disproved` on the asset. Are they days on which records were loaded, name them under load_days of the "
-    "layer in migration.yaml; is none of its dates that of a capture, take captured_column out; is it a few years, "
-    "look at new_map_loaded_on; then run again. A layer without dates that lies on the new map stays there: give it "
-    "`strategy: leave`.",
+    "Taken together, features lie on the map that their dates say, undated ones on the old map, and what was measured "
+    "on the ground on the new one; 5 % may not. If not, what is said is not believed, and what lies elsewhere than it "
+    "says goes to officers: see `dates_disproved` on the asset. Are those days on which records were loaded, name them "
+    "under load_days of the layer in migration.yaml; is none of its dates that of a capture, take captured_column out; "
+    "is it a few years, look at new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without "
+    "dates that lies on the new map stays there: give it `strategy: leave`.",
 )
 LIES_ON_A_MAP = Check(
     "shift",
@@ -261,11 +262,13 @@ def of_fit(migration: Migration, summary: FitSummary) -> list[dg.AssetCheckResul
 def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     """Checks on the proposal."""
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
-    shifted = pq.read_table(migration.shifted(layer), columns=["pai_row", "moved", "shift_m", "displaced_easting_m"])
+    columns = ["pai_row", "moved", "shift_m", "regime_reasons", "displaced_easting_m"]
+    shifted = pq.read_table(migration.shifted(layer), columns=columns)
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
     longest_m = float(np.max(moved_m, initial=0.0))
-    disproved = round(sum(disproved_dates(migration, layer).values()) / max(len(shifted), 1), 4)
+    reasons = shifted["regime_reasons"].to_pylist()
+    disproved = round(sum(not _DISPROVED.isdisjoint(codes) for codes in reasons) / max(len(shifted), 1), 4)
     displaced = round(float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / max(len(shifted), 1), 4)
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
