@@ -9,15 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pyogrio
 import shapely
 
+from pipeline.control_input.derived import DERIVED_FILE
 from pipeline.files import sha256, whole_file
 from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
 from qa.base_maps import BaseMaps, Edition
-from qa.same_move import contradiction
+from qa.same_move import Doubted, contradiction
 from transforms.contract import Points
 from transforms.errors import SettingsError, SourceError
 
@@ -62,6 +65,18 @@ def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
         f"maps {what}. Correct base_maps in migration.yaml, or leave out the control files that are wrong, and run "
         "again."
     )
+
+
+def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted | None:
+    """Where the delivered control contradicts base maps that are the same; None before any control was checked."""
+    if not migration.control_table.is_file():
+        return None
+    table = pq.read_table(migration.control_table)
+    table = table.filter(pc.not_equal(table["file"], DERIVED_FILE))
+    columns = ("old_easting", "old_northing", "new_easting", "new_northing")
+    places = np.column_stack([table[name].to_numpy().astype(float) for name in columns])
+    places = places[np.isfinite(places).all(axis=1)]
+    return Doubted.of(base, places[:, :2], places[:, 2:] - places[:, :2])
 
 
 def base_map_files(migration: Migration) -> list[Path]:

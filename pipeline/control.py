@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 
 from pipeline.base_maps import base_map_hashes, read_base_maps, refuse_other_move
@@ -29,7 +28,6 @@ from pipeline.officers.control_decisions import StandingControl, read_control_de
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
-from transforms.contract import Points
 
 
 @dataclass(frozen=True)
@@ -144,10 +142,9 @@ def _deriver(migration: Migration) -> Deriver | None:
     if base is None:
         return None
     hashes = base_map_hashes(migration)
-    is_area = shapely.get_dimensions(base.before.geometries[base.matches.old]) == 2
 
-    def derive(taken: Points) -> tuple[ControlFile, ControlRows]:
-        rows = derive_control(base.matches, is_area, taken)
+    def derive(delivered: NDArray[np.float64]) -> tuple[ControlFile, ControlRows]:
+        rows = derive_control(base, delivered)
         count, digest, path = len(rows), " ".join(hashes.values()), migration.root / [*hashes][-1]
         vintage = migration.settings.control.vintage
         return ControlFile(DERIVED_FILE, path, digest, vintage, rows.form, count, count, 0, ""), rows

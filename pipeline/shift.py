@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline import ledger
-from pipeline.base_maps import read_base_maps, refuse_other_move
+from pipeline.base_maps import doubted_base_maps, read_base_maps, refuse_other_move
 from pipeline.captures import read_evidence
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.dates import date_wrong_ratio
@@ -197,7 +197,8 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
         corners = np.asarray(base.corners.tree.data)
         corners = corners[evenly_placed(np.arange(len(corners)), corners, _CORNERS_COMPARED)]
         refuse_other_move(base, corners, fitted.field(corners) - corners)
-    return classify(geometries, evidence, base, fitted.field, limits)
+    doubted = doubted_base_maps(migration, base) if base is not None else None
+    return classify(geometries, evidence, base, fitted.field, limits, doubted)
 
 
 def _write_proposal(

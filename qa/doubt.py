@@ -71,6 +71,7 @@ OF_CONTROL = frozenset(
         "became_invalid",
         "parts_changed",
         "tile_contradicted",
+        "still_contradicted",
     }
 )
 

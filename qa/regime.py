@@ -35,7 +35,9 @@ from qa.origin import (
     UNDATED,
     date_prior,
 )
+from qa.same_move import Doubted
 from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, are_disproved, sights
+from transforms.complex_places import is_place
 from transforms.contract import Points, ShiftField
 
 AFFECTED, UNAFFECTED, ALREADY_NEW, UNKNOWN, STRADDLING = (
@@ -59,6 +61,7 @@ REASONS = {
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
     "method_contradicted": "It is said to be measured on the ground, but it, or its like together, lie on the old map.",
     "tile_contradicted": "Its tile is said never to have changed, but the two editions of the map differ there.",
+    "still_contradicted": "The old and the new map agree here, but the control near by says that the map moved.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
     "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
@@ -107,7 +110,12 @@ class Regimes:
 
 
 def classify(
-    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, field: ShiftField, limits: Limits
+    geometries: Geometries,
+    evidence: Evidence,
+    base: BaseMaps | None,
+    field: ShiftField,
+    limits: Limits,
+    doubted: Doubted | None = None,
 ) -> Regimes:
     """Tell for every feature of a whole layer which regime it belongs to, and why.
 
@@ -126,6 +134,8 @@ def classify(
         The fitted shift, which tells how far the maps lie apart where the base maps do not.
     limits
         The limits in force.
+    doubted
+        Where the control contradicts the base maps; None: nowhere.
     """
     regimes = _undecided(len(geometries))
     open_rows = _settle_by_columns(regimes, geometries, evidence, limits)
@@ -133,6 +143,11 @@ def classify(
         _judge_alike(layer, field, limits, regimes, rows)
     _doubt_methods(geometries, evidence, base, field, limits, regimes)
     _doubt_displaced(geometries, evidence, base, regimes)
+    if doubted is not None:
+        points, feature = shapely.get_coordinates(geometries, return_index=True)
+        is_still = np.array(["map_did_not_move" in codes for codes in regimes.reasons], dtype=bool)
+        is_doubted = np.isin(np.arange(len(geometries)), feature[is_place(points) & doubted.at(points)])
+        _settle(regimes, is_still & is_doubted, UNKNOWN, "still_contradicted", 1.0)
     return regimes
 
 

@@ -1,7 +1,8 @@
 """Whether the base maps speak of the same move as the control.
 
 Editions named in the wrong order, or twice the same, are maps all the same. Where two equal editions agree nothing
-seems to have moved, and every verdict that is taken by them is wrong; the control knows better.
+seems to have moved, and every verdict that is taken by them is wrong; the control knows better. And an edition may hold
+parts of the other: tiles that were replaced as new ones came.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from qa.base_maps import BaseMaps
 from transforms.contract import Points
@@ -60,3 +63,52 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
         return None
     medians = float(np.median(said_m[moved])), float(np.median(shown_m[moved]))
     return Contradiction(int(moved.sum()), *medians, difference > _OPPOSITE_FROM)
+
+
+STILL_M = 0.1
+"""Editions that differ by no more are the same."""
+
+_AT_A_CORNER_M = 5.0
+"""Beside the edge of land that did not move, the corners further off may lie on the other side of it."""
+
+_NEAREST, _NEAREST_WITHIN_M, _LEAST_AGAINST = 10, 1000.0, 3
+
+
+@dataclass(frozen=True)
+class Doubted:
+    """Where both editions are the same, but the control near by says that the map moved.
+
+    Parameters
+    ----------
+    tree
+        The places of the control that the base maps can be compared with.
+    is_for, is_against
+        ``(n,)`` whether the base maps show there that nothing moved, and it says the same, or the contrary.
+    """
+
+    tree: cKDTree
+    is_for: NDArray[np.bool_]
+    is_against: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, base: BaseMaps, places: Points, shift: Points) -> Doubted:
+        """By control of ``shift`` ``(n, 2)`` at ``places`` ``(n, 2)``, metres, that was not taken from the maps."""
+        said_m, shown_m, compared = np.hypot(*shift.T), np.full(len(places), np.nan), np.zeros(len(places), dtype=bool)
+        if base.corners is not None:
+            distance_m, corner = base.corners.tree.query(places)
+            compared = distance_m <= _AT_A_CORNER_M
+            shown_m[compared] = np.hypot(*base.corners.shift[corner[compared]].T)
+        is_still = shown_m <= STILL_M
+        is_for, is_against = is_still & (said_m <= _MOVED_M), is_still & (said_m > _MOVED_M)
+        return cls(cKDTree(places[compared]), is_for[compared], is_against[compared])
+
+    def at(self, points: Points) -> NDArray[np.bool_]:
+        """Whether, of the control nearest to each of ``points`` ``(n, 2)``, more is against the maps than for them.
+
+        Control where the map moved by both tells nothing of places where it did not.
+        """
+        if not self.is_against.any() or not len(points):
+            return np.zeros(len(points), dtype=bool)
+        _, near = self.tree.query(points, k=_NEAREST, distance_upper_bound=_NEAREST_WITHIN_M)
+        agree, against = (np.append(which, False)[near].sum(axis=1) for which in (self.is_for, self.is_against))
+        return np.asarray((against >= _LEAST_AGAINST) & (against > agree))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from two_maps import LittleField, base_maps, is_west, on_new_map, plots
+from two_maps import SHIFT, LittleField, base_maps, is_west, on_new_map, plots
 
 from qa.captures import Evidence
 from qa.coincidence import CELLS
@@ -18,6 +18,7 @@ from qa.origin import (
     origin_chances,
 )
 from qa.regime import REASONS, classify
+from qa.same_move import Doubted
 
 LOADED = np.datetime64("2005-06-01")
 BEFORE, AFTER, NEVER = np.datetime64("1999-03-02"), np.datetime64("2007-03-02"), np.datetime64("NaT")
@@ -155,6 +156,22 @@ def test_a_layer_displaced_as_a_whole_is_for_review_what_was_measured_on_the_gro
     np.testing.assert_allclose(np.median(regimes.displaced_by_m[:-1], axis=0), [3.0, 2.0], atol=0.15)
     assert regimes.reasons[-1] == ["no_geometry"]
     assert np.isnan(judged(western[0], base).displaced_by_m).all()
+
+
+def test_where_the_control_doubts_that_nothing_moved_nothing_is_left_there(base):
+    """Both editions of a tile are the same because one of them is the wrong one."""
+    areas, _ = plots()
+    east = areas[shapely.bounds(areas)[:, 0] > 950]
+    south = shapely.bounds(east)[:, 3] < 600
+    places = shapely.get_coordinates(shapely.get_point(shapely.get_exterior_ring(east), 0))
+    doubted = Doubted.of(base, places, np.where(south[:, None], SHIFT, 0.0))
+    evidence = Evidence(new_map_loaded_on=LOADED)
+    regimes = classify(east, evidence, base, LittleField(), limits_in_force(), doubted)
+    is_doubted = np.array(["still_contradicted" in codes for codes in regimes.reasons])
+    assert is_doubted[south].mean() > 0.95
+    assert is_doubted[~south].mean() < 0.1
+    assert set(regimes.regime[is_doubted]) == {"unknown"}
+    assert set(regimes.regime[~is_doubted]) == {"unaffected"}
 
 
 def test_hand_traced_features_still_coincide(base, western):

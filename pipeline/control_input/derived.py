@@ -6,12 +6,15 @@ It is checked like all other control, under the file name ``base maps`` and the 
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from pipeline.control_input.files import ControlRows
+from qa.base_maps import BaseMaps
 from qa.control_faults import SAME_PLACE_M
-from qa.matching import LONGEST_SHIFT_M, Matches
+from qa.matching import LONGEST_SHIFT_M
+from qa.same_move import STILL_M, Doubted
 
 DERIVED_FILE = "base maps"
 DERIVED_CODE = "derived"
@@ -27,24 +30,27 @@ READING_ERROR_M = 0.01
 """Coordinates of both editions are on the centimetre; radial."""
 
 
-def derive_control(matches: Matches, is_area: NDArray[np.bool_], taken: NDArray[np.float64]) -> ControlRows:
+def derive_control(base: BaseMaps, delivered: NDArray[np.float64]) -> ControlRows:
     """Control points from matched features of the base map, thinned to about one for each 40 m square.
 
-    An area (a building) gives one corner at the most: it moved as a whole and is one witness.
+    An area (a building) gives one corner at the most: it moved as a whole and is one witness. Where the delivered
+    control says that the map moved although both editions are the same, they give none.
 
     Parameters
     ----------
-    matches
-        The features that are the same in both editions, with their corners.
-    is_area
-        ``(m,)`` which of the pairs are areas.
-    taken
-        ``(k, 2)`` old places that other control speaks for: two links from one place would only contradict.
+    base
+        Both editions, with the features that are the same in them and their corners.
+    delivered
+        ``(k, 4)`` old and new places of other control. Two links from one old place would only contradict.
     """
+    matches, taken = base.matches, delivered[:, :2]
     before, after = matches.corner_before, matches.corner_after
-    is_likely = np.hypot(*(after - before).T) <= LONGEST_SHIFT_M
+    is_area = shapely.get_dimensions(base.before.geometries[matches.old]) == 2
+    length_m = np.hypot(*(after - before).T)
+    is_doubted = (length_m <= STILL_M) & Doubted.of(base, taken, delivered[:, 2:] - taken).at(before)
+    is_likely = length_m <= LONGEST_SHIFT_M
     is_first = np.append(True, np.diff(matches.corner_pair) != 0)[: len(before)]
-    is_witness = is_likely & (is_first | ~is_area[matches.corner_pair]) & _is_free(before, taken)
+    is_witness = is_likely & ~is_doubted & (is_first | ~is_area[matches.corner_pair]) & _is_free(before, taken)
     rows = np.flatnonzero(is_witness)
     chosen = rows[_thinned(before[rows], (after - before)[rows])]
     count = len(chosen)

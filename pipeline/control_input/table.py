@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.control_input.files import ROW_REASONS, ControlRows, find_control_files, read_control_file
 from pipeline.control_input.tile_names import tile_extent
 from pipeline.files import sha256
-from transforms.contract import Control, Points
+from transforms.contract import Control
 from transforms.errors import ControlError, SourceError
 
 
@@ -96,8 +96,8 @@ class ControlTable:
         return np.array(extents, dtype=np.float64).reshape(-1, 4)[self.file_number]
 
 
-Deriver = Callable[[Points], tuple[ControlFile, ControlRows]]
-"""Makes control from elsewhere than files, beside the old places that the files speak for already."""
+Deriver = Callable[[NDArray[np.float64]], tuple[ControlFile, ControlRows]]
+"""Makes control from elsewhere than files, beside what the files say already."""
 
 
 def read_control(paths: Iterable[Path], *, vintage: str = "", derive: Deriver | None = None) -> ControlTable:
@@ -110,7 +110,7 @@ def read_control(paths: Iterable[Path], *, vintage: str = "", derive: Deriver | 
     vintage
         Date or issue of the delivery, kept with each file's hash.
     derive
-        Makes more control, from elsewhere than files, given the old places ``(n, 2)`` that the files speak for.
+        Makes more control, from elsewhere than files, given the old and new places ``(n, 4)`` of these.
 
     Raises
     ------
@@ -126,16 +126,16 @@ def read_control(paths: Iterable[Path], *, vintage: str = "", derive: Deriver | 
         for path, name, rows in zip(found, _shortest_names(found), read, strict=True)
     )
     if derive is not None:
-        file, rows = derive(_old_places(read))
+        file, rows = derive(_usable_places(read))
         files, read = (*files, file), [*read, rows]
     if not any(file.usable_rows for file in files):
         raise ControlError(_nothing_usable(files, read))
     return _merged(files, read)
 
 
-def _old_places(read: Sequence[ControlRows | str]) -> Points:
-    places = [rows.places[rows.reason == "", :2] for rows in read if not isinstance(rows, str)]
-    return np.concatenate([np.empty((0, 2)), *places])
+def _usable_places(read: Sequence[ControlRows | str]) -> NDArray[np.float64]:
+    places = [rows.places[rows.reason == ""] for rows in read if not isinstance(rows, str)]
+    return np.concatenate([np.empty((0, 4)), *places])
 
 
 def _try_to_read(path: Path) -> ControlRows | str:

@@ -153,6 +153,13 @@ LIES_ON_A_MAP = Check(
     "much. Is it the whole layer, take that off again with offset_easting_m and offset_northing_m in migration.yaml "
     "(the opposite sign) and run it again; is it a part, ask for that part anew.",
 )
+STILL_AS_CONTROL_SAYS = Check(
+    "shift",
+    "still_as_control_says",
+    "Where both editions of the base map are the same, the control near by does not say that the map moved; for 5 % of "
+    "the features it may. If for more: one edition holds parts of the other, as where tiles were replaced when new "
+    "ones came. The features there go to officers; name the right edition under base_maps and run again.",
+)
 PROPOSAL_KEPT = Check(
     "reattach", "proposal_kept", f"The re-attached proposal has every feature, in order. {_RUN_AGAIN}", True
 )
@@ -269,6 +276,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     longest_m = float(np.max(moved_m, initial=0.0))
     reasons = shifted["regime_reasons"].to_pylist()
     disproved = round(sum(not _DISPROVED.isdisjoint(codes) for codes in reasons) / max(len(shifted), 1), 4)
+    contradicted = round(sum("still_contradicted" in codes for codes in reasons) / max(len(shifted), 1), 4)
     displaced = round(float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / max(len(shifted), 1), 4)
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
@@ -277,6 +285,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
         ORIGIN_AS_SAID.result(disproved <= _ODD_SHARE, disproved_share=disproved, limit=_ODD_SHARE),
         LIES_ON_A_MAP.result(displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE),
+        STILL_AS_CONTROL_SAYS.result(contradicted <= _ODD_SHARE, contradicted_share=contradicted, limit=_ODD_SHARE),
     ]
 
 
