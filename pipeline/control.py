@@ -28,6 +28,8 @@ from pipeline.officers.control_decisions import StandingControl, read_control_de
 from pipeline.officers.control_intake import take_in_control, with_trusted, without_rejected, write_added_control
 from pipeline.storage import Migration
 from pipeline.targets import refuse_source_as_target
+from qa.same_move import show_no_move
+from transforms.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def check_control(migration: Migration) -> ControlSummary:
     ControlError
         If there is no usable control at all.
     SettingsError
-        If the base maps show another move than the control files.
+        If the base maps show another move than the control files, or none and there are no files.
     LogError
         If the log of decisions is damaged.
     """
@@ -100,11 +102,20 @@ def check_control(migration: Migration) -> ControlSummary:
 
 
 def _refuse_other_base_maps(migration: Migration, read: ControlTable) -> None:
-    """Points that the base maps gave agree with them, so the delivered ones are asked."""
+    """Points that the base maps gave agree with them, so the delivered ones are asked; without these, whether anything
+    moved at all.
+    """
     base = read_base_maps(migration)
+    if base is None:
+        return
     rows = read.usable & (read.file_names != DERIVED_FILE)
-    if base is not None:
+    if rows.any():
         refuse_other_move(base, read.places[rows, :2], read.places[rows, 2:] - read.places[rows, :2])
+    elif show_no_move(base):
+        raise SettingsError(
+            "Both base maps are the same: no corner of them has moved, and no control file says otherwise. Name the "
+            "editions before and after the move under base_maps in migration.yaml, or add control files."
+        )
 
 
 def _said_by_officers(migration: Migration) -> StandingControl:

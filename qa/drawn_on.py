@@ -23,8 +23,8 @@ Numbers = NDArray[np.float64]
 _LEAST_FEATURES = 5
 """Fewer tell nothing together."""
 
-_NEIGHBOURS = 20
-"""So many of the nearest are asked together."""
+_NEIGHBOURS = 20, 100
+"""So many of the nearest are asked together: few where each tells much, many where each tells little."""
 
 _MOST_FEATURES = 100.0
 """More count as no more: no group lies on either map quite as the model has it."""
@@ -61,6 +61,20 @@ def log_odds_of_old(before: Classes, after: Classes, pushed_before: Classes, pus
     return np.clip(if_old - if_new, -_MOST_EACH, _MOST_EACH)
 
 
+def log_odds_of_a_push(classes: Classes, right: Classes, pushed: Classes) -> Numbers:
+    """What each feature adds to the log odds that it and its like lie beside the map rather than on it.
+
+    Parameters
+    ----------
+    classes
+        ``(n,)`` distance class of each feature on the only map there is of its place.
+    right, pushed
+        ``(m,)`` the same of others of the layer, on the map they were drawn on, and when displaced from there by the
+        length of the shift in random directions.
+    """
+    return np.clip(_log_of(pushed, classes) - _log_of(right, classes), -_MOST_EACH, _MOST_EACH)
+
+
 def is_disproved(against: Numbers, batch: NDArray[np.int_], places: Points) -> NDArray[np.bool_]:
     """Whether what is said of each feature's origin is disproved by those of its batch, or by those near it, ``(n,)``.
 
@@ -78,9 +92,12 @@ def is_disproved(against: Numbers, batch: NDArray[np.int_], places: Points) -> N
     many = np.bincount(batch)
     together = np.bincount(batch, weights=against) * np.minimum(1.0, _MOST_FEATURES / np.maximum(many, 1))
     by_batch = (together > _DISPROVED_FROM) & (many >= _LEAST_FEATURES)
-    _, near = KDTree(places).query(places, k=min(_NEIGHBOURS + 1, len(places)))
-    by_neighbours = against[near].sum(axis=1) - against > _DISPROVED_FROM
-    return np.asarray(by_batch[batch] | by_neighbours)
+    disproved, tree = by_batch[batch], KDTree(places)
+    against = np.where(disproved, 0.0, against)  # what a wrong day explains speaks against no neighbour
+    for count in _NEIGHBOURS:
+        _, near = tree.query(places, k=min(count + 1, len(places)))
+        disproved = disproved | (against[near].sum(axis=1) - against > _DISPROVED_FROM)
+    return np.asarray(disproved)
 
 
 def _cell(classes: Classes) -> Classes:
@@ -95,7 +112,7 @@ def _log_of_others(classes: Classes) -> Numbers:
     return np.asarray(np.log((others + _EACH) / (len(cell) - 1 + _EACH * _CELLS)))
 
 
-def _log_of(pushed: Classes, classes: Classes) -> Numbers:
-    """Log share of each feature's cell among the displaced ones."""
-    expected = np.bincount(_cell(pushed), minlength=_CELLS) + _EACH
+def _log_of(others: Classes, classes: Classes) -> Numbers:
+    """Log share of each feature's cell among those of others."""
+    expected = np.bincount(_cell(others), minlength=_CELLS) + _EACH
     return np.asarray(np.log(expected / expected.sum())[_cell(classes)])

@@ -36,7 +36,16 @@ from qa.origin import (
     date_prior,
 )
 from qa.same_move import Doubted
-from qa.sights import SIMULATED_FEATURES, SIMULATED_FOR_DATES, TELLING_SHIFT_M, Alike, Sights, are_disproved, sights
+from qa.sights import (
+    SIMULATED_FEATURES,
+    SIMULATED_FOR_DATES,
+    TELLING_SHIFT_M,
+    Alike,
+    Sights,
+    are_disproved,
+    lies_beside,
+    sights,
+)
 from transforms.complex_places import is_place
 from transforms.contract import Points, ShiftField
 
@@ -61,7 +70,7 @@ REASONS = {
     "measured_on_ground": "It was measured on the ground, so it never followed the old map.",
     "method_contradicted": "It is said to be measured on the ground, but it, or its like together, lie on the old map.",
     "tile_contradicted": "Its tile is said never to have changed, but the two editions of the map differ there.",
-    "still_contradicted": "The old and the new map agree here, but the control near by says that the map moved.",
+    "still_contradicted": "The old and the new map agree here, but the control, or how features lie, says it moved.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
     "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
@@ -263,11 +272,13 @@ def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regim
     is_still = seen.apart.is_still
     is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > TELLING_SHIFT_M)
     is_contradicted &= layer.base is not None
-    is_still = is_still | (layer.is_unchanged & ~is_contradicted)
+    is_still, is_beside = is_still | (layer.is_unchanged & ~is_contradicted), lies_beside(layer, seen)
     regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
-    regime, doubt = np.where(is_contradicted, UNKNOWN, regime), np.where(is_contradicted, 1.0, doubt)
+    regime = np.where(is_contradicted | is_beside, UNKNOWN, regime)
+    doubt = np.where(is_contradicted | is_beside, 1.0, doubt)
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
-    reasons = _reasons_of(regime, is_still, seen, layer.dated) | {"tile_contradicted": is_contradicted}
+    reasons = _reasons_of(regime, is_still, seen, layer.dated)
+    reasons |= {"tile_contradicted": is_contradicted, "still_contradicted": is_beside}
     for code, mask in reasons.items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)

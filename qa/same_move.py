@@ -16,6 +16,9 @@ from scipy.spatial import cKDTree
 from qa.base_maps import BaseMaps
 from transforms.contract import Points
 
+STILL_M = 0.1
+"""Editions that differ by no more are the same."""
+
 _MOVED_M = 0.5
 """Where neither says that the map moved this far, nothing is compared."""
 
@@ -38,6 +41,11 @@ class Contradiction:
     said_m: float
     shown_m: float
     is_opposite: bool
+
+
+def show_no_move(base: BaseMaps) -> bool:
+    """Whether the base maps have corners in common, and not one in a hundred of them moved."""
+    return base.corners is not None and bool(np.quantile(np.hypot(*base.corners.shift.T), 0.99) <= STILL_M)
 
 
 def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradiction | None:
@@ -64,9 +72,6 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
     medians = float(np.median(said_m[moved])), float(np.median(shown_m[moved]))
     return Contradiction(int(moved.sum()), *medians, difference > _OPPOSITE_FROM)
 
-
-STILL_M = 0.1
-"""Editions that differ by no more are the same."""
 
 _AT_A_CORNER_M = 5.0
 """Beside the edge of land that did not move, the corners further off may lie on the other side of it."""

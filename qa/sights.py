@@ -25,9 +25,9 @@ from qa.coincidence import (
     smoothed_rows,
     traced_shares,
 )
-from qa.drawn_on import is_disproved, log_odds_of_old
+from qa.drawn_on import is_disproved, log_odds_of_a_push, log_odds_of_old
 from qa.limits import Limits
-from qa.origin import NOT_AFTER, NOT_BEFORE, SAYS_NEW, SAYS_OLD, Expected, Origins, Signs, origin_chances
+from qa.origin import NEW, NOT_AFTER, NOT_BEFORE, OLD, SAYS_NEW, SAYS_OLD, Expected, Origins, Signs, origin_chances
 from transforms.contract import Points, ShiftField
 
 TELLING_SHIFT_M = 0.3
@@ -40,6 +40,7 @@ is only to tell how many dates are wrong few are enough.
 _SEEN_WITHIN_M = 200.0
 _FEW_FEATURES = 200
 """A layer of fewer is not displaced more often: its features are soon looked at."""
+_LEAST_TO_LEARN_FROM = 20
 _PUSHED = 2000
 """So many are displaced to learn which map features were drawn on that say the same."""
 _MISPLACED_POINT_BY_M, _MISPLACED_SHAPE_BY_M = (10.0, 30.0), (2.0, 30.0)
@@ -96,6 +97,26 @@ def sights(layer: Alike, field: ShiftField, limits: Limits, simulated: int) -> S
     apart, signs = _seen(layer, field, limits)
     expected = None if layer.base is None else _expected(layer, layer.base.before, apart, signs.on_before, simulated)
     return Sights(apart, signs, origin_chances(signs, expected))
+
+
+def lies_beside(layer: Alike, seen: Sights) -> NDArray[np.bool_]:
+    """Whether features where the two maps agree lie, together, as those elsewhere lie on the wrong map, ``(n,)``.
+
+    Then the map did move there, and one edition holds part of the other.
+    """
+    beside, middle = np.zeros(len(layer.dated), dtype=bool), seen.apart.telling.middle()
+    there = np.isfinite(middle[:, 0])
+    still = np.flatnonzero(seen.apart.is_still & there)
+    told = evenly_placed(np.flatnonzero(seen.signs.is_told_apart & ~seen.apart.is_still & there), middle, _PUSHED)
+    if layer.base is None or not len(still) or len(told) < _LEAST_TO_LEARN_FROM:
+        return beside
+    is_old = seen.origins.chances[told, OLD] >= seen.origins.chances[told, NEW]
+    right = np.where(is_old, seen.signs.on_before[told], seen.signs.on_after[told])
+    pushed = np.where(is_old, *(each.reshape(-1, len(told)) for each in _pushed(layer, layer.base, seen.apart, told)))
+    against = log_odds_of_a_push(seen.signs.on_before[still], right, pushed.ravel())
+    each_alone = np.arange(len(still))  # neighbours are asked: land that truly did not move may lie elsewhere
+    beside[still[is_disproved(against, each_alone, middle[still])]] = True
+    return beside
 
 
 def are_disproved(layer: Alike, field: ShiftField, limits: Limits) -> NDArray[np.bool_]:

@@ -23,7 +23,7 @@ CORNER = np.array([350_000.0, 150_000.0])
 
 SETTINGS = """
 title: A little borough
-control: {{files: [sources/links.csv]}}
+control: {{files: [{links}]}}
 fit: {{method: similarity}}
 base_maps:
   before: {{file: sources/{before}.gpkg}}
@@ -52,8 +52,9 @@ def root(tmp_path_factory):
     return root
 
 
-def with_settings(root, before="before", after="after", more="captured_column: day"):
-    (root / "migration.yaml").write_text(SETTINGS.format(before=before, after=after, more=more), encoding="utf-8")
+def with_settings(root, before="before", after="after", more="captured_column: day", links="sources/links.csv"):
+    settings = SETTINGS.format(before=before, after=after, more=more, links=links)
+    (root / "migration.yaml").write_text(settings, encoding="utf-8")
     return Migration.open(root)
 
 
@@ -155,3 +156,9 @@ def test_base_maps_that_show_another_move_stop_control_and_shift_before_anything
         with pytest.raises(SettingsError, match=f"2.72 m by the control .*{word}.*Correct base_maps in migration.yaml"):
             stage()
     assert {path: path.read_bytes() for path in written} == written
+
+
+def test_twice_the_same_edition_is_refused_where_there_are_no_control_files_to_contradict_it(root):
+    with pytest.raises(SettingsError, match=r"Both base maps are the same.*add control files"):
+        check_control(with_settings(root, "after", "after", links=""))
+    check_control(with_settings(root, links=""))

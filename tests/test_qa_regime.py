@@ -5,6 +5,7 @@ import pytest
 import shapely
 from two_maps import SHIFT, LittleField, base_maps, is_west, on_new_map, plots
 
+from qa.base_maps import BaseMaps, Edition
 from qa.captures import Evidence
 from qa.coincidence import CELLS
 from qa.limits import limits_in_force
@@ -172,6 +173,31 @@ def test_where_the_control_doubts_that_nothing_moved_nothing_is_left_there(base)
     assert is_doubted[~south].mean() < 0.1
     assert set(regimes.regime[is_doubted]) == {"unknown"}
     assert set(regimes.regime[~is_doubted]) == {"unaffected"}
+
+
+@pytest.mark.parametrize("layer", list(LAYERS))
+def test_where_both_editions_are_the_wrong_one_the_features_there_tell(base, western, layer):
+    """A part of the old map was replaced by the new one, and no control file knows."""
+    south_west = (shapely.bounds(base.before.geometries)[:, 2:] < 420).all(axis=1)
+    mixed = np.where(south_west, base.after.geometries, base.before.geometries)
+    maps = BaseMaps.of(Edition.of(mixed, base.before.ids), base.after)
+    geometries = LAYERS[layer](*western)
+    there = (shapely.bounds(geometries)[:, 2:] < 330).all(axis=1)
+    regimes = judged(geometries, maps, captured_on=np.full(len(geometries), BEFORE))
+    settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+    told = np.array(["still_contradicted" in codes for codes in regimes.reasons])
+    assert not settled[there].any()
+    assert told[there].all()
+    right = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
+    assert not any("still_contradicted" in codes for codes in right.reasons)
+
+
+def test_land_that_did_not_move_is_not_doubted_by_what_lies_on_it(base):
+    areas, buildings = plots()
+    for geometries in (areas, in_houses(buildings)):
+        regimes = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
+        east = shapely.bounds(geometries)[:, 0] > 950
+        assert set(regimes.regime[east]) == {"unaffected"}
 
 
 def test_hand_traced_features_still_coincide(base, western):

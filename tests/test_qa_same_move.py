@@ -7,7 +7,7 @@ from two_maps import SHIFT, UNMOVED_EAST_OF, LittleField, base_maps, plots
 
 from pipeline.control_input.derived import derive_control
 from qa.base_maps import BaseMaps, Edition
-from qa.same_move import Doubted, contradiction
+from qa.same_move import Doubted, contradiction, show_no_move
 
 RANDOM = np.random.default_rng(2)
 WEST, EAST = RANDOM.uniform(50, 700, (200, 2)), RANDOM.uniform([950, 50], [1150, 1150], (200, 2))
@@ -54,6 +54,11 @@ def test_a_move_that_only_the_base_maps_show_is_a_contradiction(base):
     found = contradiction(base, WEST, np.zeros_like(WEST))
     assert found is not None
     assert (found.said_m, found.is_opposite) == (0.0, False)
+
+
+def test_only_twice_the_same_edition_shows_no_move(base):
+    assert not show_no_move(base)
+    assert show_no_move(BaseMaps.of(base.before, base.before))
 
 
 def test_few_places_and_those_far_from_the_base_maps_are_not_asked(base):
