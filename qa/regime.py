@@ -153,10 +153,7 @@ def classify(
     _doubt_methods(geometries, evidence, base, field, limits, regimes)
     _doubt_displaced(geometries, evidence, base, regimes)
     if doubted is not None:
-        points, feature = shapely.get_coordinates(geometries, return_index=True)
-        is_still = np.array(["map_did_not_move" in codes for codes in regimes.reasons], dtype=bool)
-        is_doubted = np.isin(np.arange(len(geometries)), feature[is_place(points) & doubted.at(points)])
-        _settle(regimes, is_still & is_doubted, UNKNOWN, "still_contradicted", 1.0)
+        _doubt_still(geometries, doubted, regimes)
     return regimes
 
 
@@ -233,6 +230,16 @@ def _doubt_methods(
             on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
             is_contradicted[rows] |= (on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)
     _settle(regimes, is_contradicted, UNKNOWN, "method_contradicted", 1.0)
+
+
+def _doubt_still(geometries: Geometries, doubted: Doubted, regimes: Regimes) -> None:
+    """Features where the maps agree that nothing moved, but the control does not."""
+    points, feature = shapely.get_coordinates(geometries, return_index=True)
+    is_doubted = np.isin(np.arange(len(geometries)), feature[is_place(points) & doubted.at(points)])
+    is_still = np.array(["map_did_not_move" in codes for codes in regimes.reasons], dtype=bool)
+    for row in np.flatnonzero(is_still & is_doubted):
+        regimes.reasons[row].remove("map_did_not_move")
+    _settle(regimes, is_still & is_doubted, UNKNOWN, "still_contradicted", 1.0)
 
 
 def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps | None, regimes: Regimes) -> None:

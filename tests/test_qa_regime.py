@@ -172,6 +172,7 @@ def test_where_the_control_doubts_that_nothing_moved_nothing_is_left_there(base)
     assert is_doubted[south].mean() > 0.95
     assert is_doubted[~south].mean() < 0.1
     assert set(regimes.regime[is_doubted]) == {"unknown"}
+    assert not any("map_did_not_move" in regimes.reasons[row] for row in np.flatnonzero(is_doubted))
     assert set(regimes.regime[~is_doubted]) == {"unaffected"}
 
 

@@ -26,6 +26,9 @@ The proposal for one layer: where each feature would go. A feature moves whole o
 break, or drawn on the new map already, it stays. The share of dates of capture expected to be wrong,
 `dates_wrong_pct`, follows from the other layers: outlines show by their place which of them are wrong.
 
+**Amber** means something is wrong with much of the layer at once: its dates (`dates_disproved`), its coordinates
+(`displaced`), or the base maps. The check says which, and what to set in `migration.yaml`.
+
 **Red** means features were lost or the layer was shifted before. Nothing was written.
 """
 
