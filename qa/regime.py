@@ -81,6 +81,9 @@ REASONS = {
 }
 """Every reason this module gives, with the sentence an officer reads."""
 
+_OF_A_DISPLACEMENT = frozenset({"dates_disproved", "listing_disproved", "method_contradicted", "still_contradicted"})
+"""What lies beside both maps may lie a little nearer to the wrong one; that is no reason of its own."""
+
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
 
@@ -253,6 +256,8 @@ def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps 
         groups = np.zeros(len(rows), dtype=int), method[rows], batch[rows]
         regimes.displaced_by_m[rows] = displaced_by_m(geometries[rows], base, are_points, groups)
     regimes.displaced_by_m[shapely.is_missing(geometries) | shapely.is_empty(geometries)] = np.nan
+    for row in np.flatnonzero(np.isfinite(regimes.displaced_by_m[:, 0])):
+        regimes.reasons[row] = [code for code in regimes.reasons[row] if code not in _OF_A_DISPLACEMENT]
     _settle(regimes, np.isfinite(regimes.displaced_by_m[:, 0]), UNKNOWN, "displaced_together", 1.0)
 
 

@@ -104,6 +104,7 @@ def test_the_day_of_a_load_is_told_and_can_be_named(root):
     assert disproved_dates(migration, "sites") == {"2007-01-01": 50}
     assert not found["origin_as_said"].passed
     assert found["origin_as_said"].metadata["disproved_share"].value == pytest.approx(0.8333)
+    assert found["origin_as_said"].metadata["found"].value == "50 of 2007-01-01"
     assert rows(page["dates_disproved"]) == [{"date": "2007-01-01", "features": 50}]
     reasons = pq.read_table(migration.shifted("sites"))["regime_reasons"].to_pylist()
     assert sum("date_contradicted" in codes for codes in reasons) == 50
@@ -130,10 +131,14 @@ def test_a_displaced_layer_is_told_and_cured_by_its_offset(root):
     regimes, found, page = shifted(with_settings(root))
     assert regimes == {"unknown": 60}
     assert not found["lies_on_a_map"].passed
+    assert found["origin_as_said"].passed
     (told,) = rows(page["displaced"])
     assert told["features"] == 60
     assert np.hypot(told["east_m"] - by[0], told["north_m"] - by[1]) < 0.3
 
+    assert (
+        found["lies_on_a_map"].metadata["found"].value == f"{told['east_m']:.2f} m east, {told['north_m']:.2f} m north"
+    )
     cure = f"captured_column: day, offset_easting_m: {-told['east_m']}, offset_northing_m: {-told['north_m']}"
     regimes, found, page = shifted(with_settings(root, more=cure))
     assert regimes == {"affected": 60}

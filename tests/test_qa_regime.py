@@ -186,9 +186,9 @@ def test_where_both_editions_are_the_wrong_one_the_features_there_tell(base, wes
     there = (shapely.bounds(geometries)[:, 2:] < 330).all(axis=1)
     regimes = judged(geometries, maps, captured_on=np.full(len(geometries), BEFORE))
     settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
-    told = np.array(["still_contradicted" in codes for codes in regimes.reasons])
+    told = np.array([not {"still_contradicted", "displaced_together"}.isdisjoint(codes) for codes in regimes.reasons])
     assert not settled[there].any()
-    assert told[there].all()
+    assert told[there].all()  # this map was shifted alike all over, so its outlines may seem displaced instead
     right = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
     assert not any("still_contradicted" in codes for codes in right.reasons)
 

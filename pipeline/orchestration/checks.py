@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
+from pipeline.dates import disproved_dates
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
@@ -69,6 +71,9 @@ class Check:
             passed=bool(passed), check_name=self.name, asset_key=self.asset, severity=severity, metadata=numbers
         )
 
+
+FOUND = "found"
+"""The entry of a check's numbers that says in words what it found; the command tells it, too."""
 
 _UNPARTITIONED = {"control", "fit", "qa_board"}
 
@@ -140,18 +145,18 @@ ORIGIN_AS_SAID = Check(
     "origin_as_said",
     "Taken together, features lie on the map that their dates say, undated ones on the old map, and what was measured "
     "on the ground on the new one; 5 % may not. If not, what is said is not believed, and what lies elsewhere than it "
-    "says goes to officers: see `dates_disproved` on the asset. Are those days on which records were loaded, name them "
-    "under load_days of the layer in migration.yaml; is none of its dates that of a capture, take captured_column out; "
-    "is it a few years, look at new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without "
-    "dates that lies on the new map stays there: give it `strategy: leave`.",
+    "says goes to officers. Are its dates days on which records were loaded, name them under load_days of the layer in "
+    "migration.yaml; is none of them that of a capture, take captured_column out; is it a few years, look at "
+    "new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without dates that lies on the new "
+    "map stays there: give it `strategy: leave`.",
 )
 LIES_ON_A_MAP = Check(
     "shift",
     "lies_on_a_map",
     "Features do not lie beside both maps all alike, as far and in the same direction; 5 % may. If more do, their "
-    "coordinates came through a wrong transformation, and they go to officers: `displaced` on the asset says by how "
-    "much. Is it the whole layer, take that off again with offset_easting_m and offset_northing_m in migration.yaml "
-    "(the opposite sign) and run it again; is it a part, ask for that part anew.",
+    "coordinates came through a wrong transformation, and they go to officers. Is it the whole layer, take that off "
+    "with offset_easting_m and offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, "
+    "ask for that part anew.",
 )
 STILL_AS_CONTROL_SAYS = Check(
     "shift",
@@ -269,7 +274,7 @@ def of_fit(migration: Migration, summary: FitSummary) -> list[dg.AssetCheckResul
 def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     """Checks on the proposal."""
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
-    columns = ["pai_row", "moved", "shift_m", "regime_reasons", "displaced_easting_m"]
+    columns = ["pai_row", "moved", "shift_m", "regime_reasons", "displaced_easting_m", "displaced_northing_m"]
     shifted = pq.read_table(migration.shifted(layer), columns=columns)
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
@@ -283,10 +288,32 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
         ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
-        ORIGIN_AS_SAID.result(disproved <= _ODD_SHARE, disproved_share=disproved, limit=_ODD_SHARE),
-        LIES_ON_A_MAP.result(displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE),
+        ORIGIN_AS_SAID.result(
+            disproved <= _ODD_SHARE, disproved_share=disproved, limit=_ODD_SHARE, **_found(_days(migration, layer))
+        ),
+        LIES_ON_A_MAP.result(
+            displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE, **_found(_displacement(shifted))
+        ),
         STILL_AS_CONTROL_SAYS.result(contradicted <= _ODD_SHARE, contradicted_share=contradicted, limit=_ODD_SHARE),
     ]
+
+
+def _found(what: str) -> dict[str, str]:
+    return {FOUND: what} if what else {}
+
+
+def _days(migration: Migration, layer: str) -> str:
+    """The dates that are not believed, the most frequent three."""
+    dates = [f"{count} of {date}" for date, count in disproved_dates(migration, layer).items() if date]
+    return ", ".join(dates[:3]) + (f" and {len(dates) - 3} more days" if len(dates) > 3 else "")
+
+
+def _displacement(shifted: pa.Table) -> str:
+    """How far the displaced features lie beside the maps, in the median."""
+    east, north = (shifted[f"displaced_{axis}_m"].to_numpy() for axis in ("easting", "northing"))
+    if not np.isfinite(east).any():
+        return ""
+    return f"{np.nanmedian(east):.2f} m east, {np.nanmedian(north):.2f} m north"
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> list[dg.AssetCheckResult]:

@@ -30,11 +30,11 @@ class _Found:
     """What to tell when the job is done.
 
     ``failures`` holds one sentence for each part that failed, ``unmet`` the layers (or jobs) for each check that asks
-    somebody to look.
+    somebody to look, and what it found in them where it says so.
     """
 
     failures: list[str] = field(default_factory=list)
-    unmet: dict[str, list[str]] = field(default_factory=dict)
+    unmet: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
@@ -77,11 +77,15 @@ def _to_look_at(found: _Found) -> str:
     from pipeline.orchestration import checks
 
     lines = [
-        textwrap.fill(f"- {', '.join(found.unmet[check.name])}: {check.description}", 110, subsequent_indent="  ")
+        textwrap.fill(f"- {_named(found.unmet[check.name])}: {check.description}", 110, subsequent_indent="  ")
         for check in checks.ALL
         if check.name in found.unmet and check is not checks.NOTHING_OPEN
     ]
     return "\n".join(["", "To look at, what should hold and what to do:", *lines, ""]) if lines else ""
+
+
+def _named(layers: dict[str, str]) -> str:
+    return ", ".join(f"{layer} ({found})" if found else layer for layer, found in layers.items())
 
 
 def _where(migration: Migration) -> str:
@@ -95,6 +99,7 @@ def _where(migration: Migration) -> str:
 def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> _Found:
     """Run the assets; returns what failed and which checks were not met."""
     from pipeline.definitions import defs
+    from pipeline.orchestration import checks
 
     board = dg.AssetKey("qa_board")
     found = _Found()
@@ -115,7 +120,8 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
             found.failures.extend(_sentences(result, layer or job))
             for check in result.get_asset_check_evaluations():
                 if not check.passed:
-                    found.unmet.setdefault(check.check_name, []).append(layer or job)
+                    what = check.metadata.get(checks.FOUND)
+                    found.unmet.setdefault(check.check_name, {})[layer or job] = str(what.value) if what else ""
             return result.success
 
         if run_job("fit_shift"):
