@@ -26,6 +26,8 @@ _LEAST_FEATURES = 5
 _NEIGHBOURS = 20, 100
 """So many of the nearest are asked together: few where each tells much, many where each tells little."""
 
+_ASKED_AT_ONCE = 20_000
+
 _MOST_FEATURES = 100.0
 """More count as no more: no group lies on either map quite as the model has it."""
 
@@ -94,9 +96,12 @@ def is_disproved(against: Numbers, batch: NDArray[np.int_], places: Points) -> N
     by_batch = (together > _DISPROVED_FROM) & (many >= _LEAST_FEATURES)
     disproved, tree = by_batch[batch], KDTree(places)
     against = np.where(disproved, 0.0, against)  # what a wrong day explains speaks against no neighbour
-    for count in _NEIGHBOURS:
-        _, near = tree.query(places, k=min(count + 1, len(places)))
-        disproved = disproved | (against[near].sum(axis=1) - against > _DISPROVED_FROM)
+    for first in range(0, len(places), _ASKED_AT_ONCE):
+        rows = slice(first, first + _ASKED_AT_ONCE)
+        _, near = tree.query(places[rows], k=min(_NEIGHBOURS[-1] + 1, len(places)))
+        of_nearest = np.cumsum(against[near], axis=1) - against[rows, None]
+        for count in _NEIGHBOURS:
+            disproved[rows] |= of_nearest[:, min(count, near.shape[1] - 1)] > _DISPROVED_FROM
     return np.asarray(disproved)
 
 

@@ -136,9 +136,8 @@ def test_a_displaced_layer_is_told_and_cured_by_its_offset(root):
     assert told["features"] == 60
     assert np.hypot(told["east_m"] - by[0], told["north_m"] - by[1]) < 0.3
 
-    assert (
-        found["lies_on_a_map"].metadata["found"].value == f"{told['east_m']:.2f} m east, {told['north_m']:.2f} m north"
-    )
+    words = f"{told['east_m']:.2f} m east, {told['north_m']:.2f} m north"
+    assert found["lies_on_a_map"].metadata["found"].value == words
     cure = f"captured_column: day, offset_easting_m: {-told['east_m']}, offset_northing_m: {-told['north_m']}"
     regimes, found, page = shifted(with_settings(root, more=cure))
     assert regimes == {"affected": 60}
