@@ -58,7 +58,13 @@ def displaced_by_m(geometries: Geometries, base: BaseMaps, are_points: bool, gro
     if not len(rows):
         return displaced
     editions = base.before, base.after
-    shares = [_shares(vertices, rows, edition, are_points, _WHOLE_METRES) for edition in editions]
+    shares = [np.zeros((len(rows), len(_WHOLE_METRES))) for _ in editions]
+    for share, edition in zip(shares, editions, strict=True):
+        share[:, _NOT_AT_ALL] = _shares(vertices, rows, edition, are_points, np.zeros((1, 2)))[:, 0]
+    fits = np.maximum(*(share[:, _NOT_AT_ALL] for share in shares)) == 1.0
+    loose = np.flatnonzero(~fits | are_points)  # an outline that lies on lines is taken to fit nowhere else
+    for share, edition in zip(shares, editions, strict=True):
+        share[loose] = _shares(vertices, rows[loose], edition, are_points, _WHOLE_METRES)
     for labels in groups:
         for label in np.unique(labels[rows]):
             those = np.flatnonzero((labels[rows] == label) & np.isnan(displaced[rows, 0]))
