@@ -95,7 +95,7 @@ def in_houses(buildings, seed=4):
     return shapely.points(centres + np.random.default_rng(seed).normal(0, 0.3, centres.shape))
 
 
-LAYERS = {"outlines": lambda areas, buildings: areas, "addresses": lambda areas, buildings: in_houses(buildings)}
+LAYERS = {"outlines": lambda areas, buildings: areas[::2], "addresses": lambda areas, buildings: in_houses(buildings)}
 LAYERS["trees"] = lambda areas, buildings: beside(areas)
 
 
