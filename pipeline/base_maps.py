@@ -68,11 +68,14 @@ def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
 
 
 def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted | None:
-    """Where the delivered control contradicts base maps that are the same; None before any control was checked."""
+    """Where the delivered control contradicts base maps that are the same, but for what officers called wrong; None
+    before any control was checked.
+    """
     if not migration.control_table.is_file():
         return None
     table = pq.read_table(migration.control_table)
-    table = table.filter(pc.not_equal(table["file"], DERIVED_FILE))
+    is_wrong = pc.match_substring(table["reasons"], "officer_rejected")
+    table = table.filter(pc.and_not(pc.not_equal(table["file"], DERIVED_FILE), is_wrong))
     columns = ("old_easting", "old_northing", "new_easting", "new_northing")
     places = np.column_stack([table[name].to_numpy().astype(float) for name in columns])
     places = places[np.isfinite(places).all(axis=1)]

@@ -18,6 +18,9 @@ from transforms.contract import Points
 
 Geometries = NDArray[np.object_]
 
+SEEN_WITHIN_M = 200.0
+"""So far from its corners the base map shows how it moved."""
+
 FAR_M = 50.0
 """Lines further than this are not looked for unless asked to; the distance is then infinite."""
 

@@ -77,14 +77,18 @@ def displaced_by_m(geometries: Geometries, base: BaseMaps, are_points: bool, gro
 
 
 def _along(geometries: Geometries) -> Vertices:
-    """Places along the outline of each of ``(n,)`` lines and areas; other shapes have none."""
-    outlines = np.where(shapely.get_dimensions(geometries) == 2, shapely.boundary(geometries), geometries)
+    """Places along the outline of each of ``(n,)`` lines and areas; other shapes, and what has no place, have none."""
+    points, feature = shapely.get_coordinates(geometries, return_index=True)
+    rows = np.setdiff1d(feature, feature[~is_place(points)])
+    outlines = np.where(
+        shapely.get_dimensions(geometries[rows]) == 2, shapely.boundary(geometries[rows]), geometries[rows]
+    )
     is_line = (shapely.get_dimensions(outlines) == 1) & (shapely.get_type_id(outlines) != _COLLECTION)
-    rows = np.flatnonzero(is_line & ~shapely.is_empty(outlines))
-    places = shapely.line_interpolate_point(outlines[rows, None], _ALONG, normalized=True)
-    points, feature = shapely.get_coordinates(places), np.repeat(rows, len(_ALONG))
-    there = is_place(points)
-    return Vertices(points[there], feature[there], len(geometries))
+    rows, outlines = rows[is_line], outlines[is_line]
+    along, of_outline = shapely.get_coordinates(
+        shapely.line_interpolate_point(outlines[:, None], _ALONG, normalized=True).ravel(), return_index=True
+    )
+    return Vertices(along, rows[of_outline // len(_ALONG)], len(geometries))
 
 
 def _best(shares: list[Numbers]) -> tuple[int, int] | None:

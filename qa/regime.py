@@ -286,8 +286,8 @@ def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regim
     is_contradicted &= layer.base is not None
     is_still, is_beside = is_still | (layer.is_unchanged & ~is_contradicted), lies_beside(layer, seen)
     regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
-    regime = np.where(is_contradicted | is_beside, UNKNOWN, regime)
-    doubt = np.where(is_contradicted | is_beside, 1.0, doubt)
+    is_conflict = is_contradicted | is_beside
+    regime, doubt = np.where(is_conflict, UNKNOWN, regime), np.where(is_conflict, 1.0, doubt)
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
     reasons = _reasons_of(regime, is_still, seen, layer.dated)
     reasons |= {"tile_contradicted": is_contradicted, "still_contradicted": is_beside}

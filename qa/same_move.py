@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from qa.base_maps import BaseMaps
+from qa.base_maps import SEEN_WITHIN_M, BaseMaps
 from transforms.contract import Points
 
 STILL_M = 0.1
@@ -22,12 +22,16 @@ STILL_M = 0.1
 _MOVED_M = 0.5
 """Where neither says that the map moved this far, nothing is compared."""
 
-_SEEN_WITHIN_M = 200.0
 _LEAST_PLACES = 20
 _MOST_DIFFERENCE, _OPPOSITE_FROM = 0.6, 1.5
 """The difference of two moves in units of the longer one: a tenth at most as a rule, 1 where one says that nothing
 moved, 2 where they are opposites.
 """
+
+_AT_A_CORNER_M = 5.0
+"""Beside the edge of land that did not move, the corners further off may lie on the other side of it."""
+
+_NEAREST, _NEAREST_WITHIN_M, _LEAST_AGAINST = 10, 1000.0, 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
     observed = base.observed_shift(places)
     said_m, shown_m = np.hypot(*shift.T), np.hypot(*observed.shift.T)
     longer = np.maximum(said_m, shown_m)
-    moved = (longer > _MOVED_M) & (observed.distance_m <= _SEEN_WITHIN_M)
+    moved = (longer > _MOVED_M) & (observed.distance_m <= SEEN_WITHIN_M)
     if moved.sum() < _LEAST_PLACES:
         return None
     difference = float(np.median(np.hypot(*(shift - observed.shift)[moved].T) / longer[moved]))
@@ -71,12 +75,6 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
         return None
     medians = float(np.median(said_m[moved])), float(np.median(shown_m[moved]))
     return Contradiction(int(moved.sum()), *medians, difference > _OPPOSITE_FROM)
-
-
-_AT_A_CORNER_M = 5.0
-"""Beside the edge of land that did not move, the corners further off may lie on the other side of it."""
-
-_NEAREST, _NEAREST_WITHIN_M, _LEAST_AGAINST = 10, 1000.0, 3
 
 
 @dataclass(frozen=True)

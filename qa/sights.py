@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.base_maps import BaseMaps, Edition, Geometries
+from qa.base_maps import SEEN_WITHIN_M, BaseMaps, Edition, Geometries
 from qa.coincidence import (
     CELLS,
     Vertices,
@@ -37,7 +37,6 @@ SIMULATED_FEATURES, SIMULATED_FOR_DATES = 8000, 2000
 """With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
 is only to tell how many dates are wrong few are enough.
 """
-_SEEN_WITHIN_M = 200.0
 _FEW_FEATURES = 200
 """A layer of fewer is not displaced more often: its features are soon looked at."""
 _LEAST_TO_LEARN_FROM = 20
@@ -161,7 +160,7 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
     if base is not None:
         observed = base.observed_shift(vertices.points)
         length = np.linalg.norm(observed.shift, axis=1)
-        seen = observed.distance_m <= _SEEN_WITHIN_M
+        seen = observed.distance_m <= SEEN_WITHIN_M
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
         surely_m = np.where(seen, length - observed.spread_m, shift_m)

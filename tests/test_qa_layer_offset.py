@@ -77,6 +77,16 @@ def test_few_features_and_none_are_not_displaced(base, layers):
     assert np.isnan(found(np.array([shapely.Point(), None], dtype=object), base)).all()
 
 
+def test_shapes_that_are_no_outlines_are_passed_over(base, layers):
+    """Beside the layer's outlines, which are found as they are without them."""
+    nowhere = shapely.from_wkt("LINESTRING (0 0, 1 1)")
+    nowhere = shapely.transform(nowhere, lambda points: points * np.nan)
+    odd = [None, shapely.Polygon(), shapely.GeometryCollection([shapely.box(0, 0, 9, 9)]), nowhere]
+    still = shapely.LineString([(0, 0), (0, 0)])
+    by_m = found(np.array([*moved(layers["outlines"], BY), *odd, still], dtype=object), base)
+    np.testing.assert_allclose(by_m[:20], np.broadcast_to(BY, (20, 2)), atol=0.3)
+
+
 def test_the_order_of_the_delivery_does_not_matter(base, layers):
     geometries = moved(layers["outlines"], BY)
     order = np.random.default_rng(6).permutation(len(geometries))
