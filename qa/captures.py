@@ -94,6 +94,10 @@ class Evidence:
         """The methods in lower case, ``(count,)``, empty where unknown."""
         return np.full(count, "", dtype="<U1") if self.method is None else np.char.lower(np.char.strip(self.method))
 
+    def method_numbers(self, count: int) -> NDArray[np.int_]:
+        """The number ``(count,)`` of the method of each; where it is unknown, too, they count as of one."""
+        return np.unique(self.method_names(count), return_inverse=True)[1]
+
     @property
     def says_how(self) -> bool:
         """Whether the layer says of any feature by what method, or from what scale of map, it was captured."""

@@ -30,6 +30,7 @@ OF_CAPTURE = frozenset(
         "dates_disproved",
         "listing_disproved",
         "displaced_together",
+        "displaced_around",
         "method_contradicted",
         "small_scale",
         "coarse_coordinates",

@@ -18,7 +18,7 @@ from qa.base_maps import BaseMaps, Geometries
 from qa.captures import Evidence
 from qa.coincidence import Vertices, coincidence_m
 from qa.dates import DateRecord
-from qa.layer_offset import displaced_by_m
+from qa.layer_offset import displaced
 from qa.limits import Limits
 from qa.origin import (
     DATED_AFTER,
@@ -35,6 +35,7 @@ from qa.origin import (
     UNDATED,
     date_prior,
 )
+from qa.rounding import is_rounded
 from qa.same_move import Doubted
 from qa.sights import (
     SIMULATED_FEATURES,
@@ -73,9 +74,10 @@ REASONS = {
     "still_contradicted": "The old and the new map agree here, but the control, or how features lie, says it moved.",
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
-    "coarse_coordinates": "Its coordinates are rounded to multiples of 5 m or more.",
+    "coarse_coordinates": "Its coordinates are rounded so coarsely that it may lie a metre off by that alone.",
     "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
     "displaced_together": "It lies beside both maps, as far and in the same direction as others of its layer.",
+    "displaced_around": "Much of its layer lies beside both maps here and there; nothing shows that it does not.",
     "looks_misplaced": "It does not lie on either map as the other features of its layer do.",
     "no_geometry": "It has no geometry.",
 }
@@ -187,7 +189,7 @@ def _settle_by_columns(
     for settled, regime, reason, doubt in (
         (~has_place, UNAFFECTED, "no_geometry", 0.0),
         (evidence.small_scale(len(geometries), limits), UNKNOWN, "small_scale", 1.0),
-        (_coarse(geometries, limits), UNKNOWN, "coarse_coordinates", 1.0),
+        (_coarse(geometries, evidence, limits), UNKNOWN, "coarse_coordinates", 1.0),
         (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", _METHOD_WRONG_CHANCE),
     ):
         _settle(regimes, settled & open_rows, regime, reason, doubt)
@@ -250,15 +252,18 @@ def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps 
     if base is None:
         return
     count = len(geometries)
-    _, method = np.unique(evidence.method_names(count), return_inverse=True)
+    method, is_suspect = evidence.method_numbers(count), np.zeros(count, dtype=bool)
     is_point, batch = shapely.get_dimensions(geometries) == 0, evidence.batch(count)
     for are_points, rows in ((True, np.flatnonzero(is_point)), (False, np.flatnonzero(~is_point))):
         groups = np.zeros(len(rows), dtype=int), method[rows], batch[rows]
-        regimes.displaced_by_m[rows] = displaced_by_m(geometries[rows], base, are_points, groups)
-    regimes.displaced_by_m[shapely.is_missing(geometries) | shapely.is_empty(geometries)] = np.nan
+        found = displaced(geometries[rows], base, are_points, groups)
+        regimes.displaced_by_m[rows], is_suspect[rows] = found.by_m, found.is_suspect
+    has_place = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    regimes.displaced_by_m[~has_place] = np.nan
     for row in np.flatnonzero(np.isfinite(regimes.displaced_by_m[:, 0])):
         regimes.reasons[row] = [code for code in regimes.reasons[row] if code not in _OF_A_DISPLACEMENT]
     _settle(regimes, np.isfinite(regimes.displaced_by_m[:, 0]), UNKNOWN, "displaced_together", 1.0)
+    _settle(regimes, is_suspect & has_place, UNKNOWN, "displaced_around", 1.0)
 
 
 def _undecided(count: int) -> Regimes:
@@ -272,11 +277,9 @@ def _settle(regimes: Regimes, rows: NDArray[np.bool_], regime: str, reason: str,
         regimes.reasons[row].append(reason)
 
 
-def _coarse(geometries: Geometries, limits: Limits) -> NDArray[np.bool_]:
-    is_point = shapely.get_type_id(geometries) == 0
-    places = shapely.bounds(geometries)[:, :2]
-    rest = np.abs(places - limits.coarse_coordinate_m * np.round(places / limits.coarse_coordinate_m))
-    return np.asarray(is_point & (rest < 1e-6).all(axis=1))
+def _coarse(geometries: Geometries, evidence: Evidence, limits: Limits) -> NDArray[np.bool_]:
+    method = evidence.method_numbers(len(geometries))
+    return is_rounded(geometries, method, limits.coarse_coordinate_m, limits.position_error_m)
 
 
 def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:

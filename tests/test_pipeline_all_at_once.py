@@ -145,6 +145,31 @@ def test_a_displaced_layer_is_told_and_cured_by_its_offset(root):
     assert page["displaced"] == "none"
 
 
+def test_sheets_placed_wrongly_are_told_from_a_layer_displaced_as_a_whole(root):
+    geometries = sites()
+    middles = shapely.get_coordinates(shapely.centroid(geometries))[:, 1]
+    by = np.where(middles[:, None] < np.median(middles), [-4.0, 3.0], [3.0, 4.0])
+    geometries = np.array([shapely.transform(g, lambda p, b=b: p + b) for g, b in zip(geometries, by, strict=True)])
+    deliver(root, geometries, ["1999-05-05"] * 60)
+    regimes, found, _ = shifted(with_settings(root))
+    assert regimes == {"unknown": 60}
+    assert not found["lies_on_a_map"].passed
+    assert found["lies_on_a_map"].metadata["found"].value.endswith("m, from place to place in another direction")
+
+
+def test_rounded_coordinates_are_told(root):
+    deliver(root, shapely.transform(sites(), lambda points: 5 * np.round(points / 5)), ["1999-05-05"] * 60)
+    regimes, found, _ = shifted(with_settings(root))
+    assert regimes == {"unknown": 60}
+    assert not found["written_finely"].passed
+    assert found["written_finely"].metadata["coarse_share"].value == 1.0
+    assert found["lies_on_a_map"].passed
+
+    deliver(root, sites(), ["1999-05-05"] * 60)
+    _, found, _ = shifted(with_settings(root))
+    assert found["written_finely"].passed
+
+
 @pytest.mark.parametrize(
     ("before", "after", "word"),
     [("before", "before", "0.00 m"), ("after", "after", "0.00 m"), ("after", "before", "exchanged")],

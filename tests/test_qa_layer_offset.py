@@ -5,7 +5,7 @@ import pytest
 import shapely
 from two_maps import SHIFT, base_maps, is_west, on_new_map, plots
 
-from qa.layer_offset import displaced_by_m
+from qa.layer_offset import displaced
 
 BY = np.array([3.0, -2.0])
 
@@ -31,7 +31,7 @@ def moved(geometries, by):
 def found(geometries, base, groups=()):
     are_points = bool(shapely.get_dimensions(geometries[0]) == 0)
     everything = np.zeros(len(geometries), dtype=int)
-    return displaced_by_m(geometries, base, are_points, (everything, *groups))
+    return displaced(geometries, base, are_points, (everything, *groups)).by_m
 
 
 @pytest.mark.parametrize("kind", ["outlines", "addresses"])
@@ -63,6 +63,47 @@ def test_what_was_captured_in_one_way_is_found_within_a_layer_that_is_in_place(b
     assert np.isnan(found(geometries, base)).all()
 
 
+def test_sheets_placed_wrongly_are_found_each_with_its_own_displacement(base, layers):
+    for kind in ("outlines", "addresses"):
+        geometries, is_south = layers[kind].copy(), shapely.bounds(layers[kind])[:, 3] < 500
+        is_north = shapely.bounds(layers[kind])[:, 1] > 500
+        geometries[is_south] = moved(geometries[is_south], 2 * BY)
+        everything = np.zeros(len(geometries), dtype=int)
+        result = displaced(geometries, base, kind == "addresses", (everything,))
+        np.testing.assert_allclose(np.median(result.by_m[is_south], axis=0), 2 * BY, atol=0.3)
+        assert np.isfinite(result.by_m[is_south]).mean() > 0.9
+        assert np.isnan(result.by_m[is_north]).all()
+        assert result.is_suspect[is_north].mean() < 0.1  # each lies as it should, or an address nearly so
+
+
+def test_where_much_is_displaced_the_rest_has_to_show_that_it_is_not(base, layers):
+    geometries, bounds = layers["outlines"].copy(), shapely.bounds(layers["outlines"])
+    is_south, lone = bounds[:, 3] < 500, np.flatnonzero(bounds[:, 1] > 1000)[:2]
+    geometries[is_south] = moved(geometries[is_south], BY)
+    geometries[lone[0]] = moved(geometries[lone[0]], -2 * BY)
+    everything = np.zeros(len(geometries), dtype=int)
+    result = displaced(geometries, base, False, (everything,))
+    assert result.is_suspect[lone].tolist() == [True, False]
+    assert not result.is_suspect[is_south & np.isfinite(result.by_m[:, 0])].any()
+    alone = displaced(geometries[~is_south], base, False, (everything[~is_south],))
+    assert not alone.is_suspect.any()  # that one is off is seen elsewhere
+
+
+def test_a_displaced_method_puts_no_suspicion_on_the_others(base, layers):
+    geometries, way = layers["outlines"].copy(), np.arange(len(layers["outlines"])) % 2
+    geometries[way == 1] = moved(geometries[way == 1], BY)
+    geometries[0] = moved(geometries[0], -2 * BY)
+    result = displaced(geometries, base, False, (way,))
+    assert np.isfinite(result.by_m[way == 1]).all()
+    assert not result.is_suspect.any()
+
+
+def test_addresses_displaced_by_less_than_half_a_house_are_found_by_its_middle(base, layers):
+    by = np.array([-1.2, 0.9])
+    by_m = found(moved(layers["addresses"], by), base)
+    np.testing.assert_allclose(by_m, np.broadcast_to(by, by_m.shape), atol=0.2)
+
+
 def test_what_stands_anywhere_is_not_displaced(base):
     random = np.random.default_rng(5)
     assert np.isnan(found(shapely.points(random.uniform(60, 700, (200, 2))), base)).all()
@@ -73,7 +114,7 @@ def test_what_stands_anywhere_is_not_displaced(base):
 def test_few_features_and_none_are_not_displaced(base, layers):
     assert np.isnan(found(moved(layers["outlines"][:4], BY), base)).all()
     assert np.isfinite(found(moved(layers["outlines"][:5], BY), base)).all()
-    assert len(displaced_by_m(np.array([], dtype=object), base, False, ())) == 0
+    assert len(displaced(np.array([], dtype=object), base, False, ()).by_m) == 0
     assert np.isnan(found(np.array([shapely.Point(), None], dtype=object), base)).all()
 
 

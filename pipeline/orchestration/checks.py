@@ -39,6 +39,9 @@ _DISPROVED = frozenset({"dates_disproved", "listing_disproved", "method_contradi
 _ODD_SHARE = 0.05
 """Of a layer's features, these may lie, together, elsewhere than they should: some by chance."""
 
+_ONE_DISPLACEMENT_M = 0.75
+"""Displacements that are nearly all this near to their middle count as one."""
+
 _SHORT_QUEUE = 20
 """So many features are soon looked at, however small the layer."""
 
@@ -153,10 +156,17 @@ ORIGIN_AS_SAID = Check(
 LIES_ON_A_MAP = Check(
     "shift",
     "lies_on_a_map",
-    "Features do not lie beside both maps all alike, as far and in the same direction; 5 % may. If more do, their "
-    "coordinates came through a wrong transformation, and they go to officers. Is it the whole layer, take that off "
-    "with offset_easting_m and offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, "
-    "ask for that part anew.",
+    "Features do not lie beside both maps, as far and in the same direction as those of their method or those around "
+    "them; 5 % may. If more do, their coordinates came through a wrong transformation, or sheets of a plan were placed "
+    "wrongly, and they go to officers. Is it the whole layer, take that off with offset_easting_m and "
+    "offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, ask for that part anew.",
+)
+WRITTEN_FINELY = Check(
+    "shift",
+    "written_finely",
+    "Coordinates are not rounded to multiples of coarse_coordinate_m (qa/limits.yaml); of 5 % of the features they may "
+    "be. If of more, these may lie further off than counts as wrong by that alone, and they go to officers. Ask for "
+    "the layer with its full coordinates; where there are none and rough places will do, set that limit higher for it.",
 )
 STILL_AS_CONTROL_SAYS = Check(
     "shift",
@@ -282,6 +292,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     reasons = shifted["regime_reasons"].to_pylist()
     disproved = round(sum(not _DISPROVED.isdisjoint(codes) for codes in reasons) / max(len(shifted), 1), 4)
     contradicted = round(sum("still_contradicted" in codes for codes in reasons) / max(len(shifted), 1), 4)
+    coarse = round(sum("coarse_coordinates" in codes for codes in reasons) / max(len(shifted), 1), 4)
     displaced = round(float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / max(len(shifted), 1), 4)
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
@@ -294,6 +305,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         LIES_ON_A_MAP.result(
             displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE, **_found(_displacement(shifted))
         ),
+        WRITTEN_FINELY.result(coarse <= _ODD_SHARE, coarse_share=coarse, limit=_ODD_SHARE),
         STILL_AS_CONTROL_SAYS.result(contradicted <= _ODD_SHARE, contradicted_share=contradicted, limit=_ODD_SHARE),
     ]
 
@@ -309,11 +321,18 @@ def _days(migration: Migration, layer: str) -> str:
 
 
 def _displacement(shifted: pa.Table) -> str:
-    """How far the displaced features lie beside the maps, in the median."""
-    east, north = (shifted[f"displaced_{axis}_m"].to_numpy() for axis in ("easting", "northing"))
-    if not np.isfinite(east).any():
+    """How far the displaced features lie beside the maps: in the median, or where that is not nearly the same for all,
+    from the nearest to the farthest.
+    """
+    by_m = np.stack([shifted[f"displaced_{axis}_m"].to_numpy() for axis in ("easting", "northing")], axis=1)
+    by_m = by_m[np.isfinite(by_m[:, 0])]
+    if not len(by_m):
         return ""
-    return f"{np.nanmedian(east):.2f} m east, {np.nanmedian(north):.2f} m north"
+    east, north = middle = np.median(by_m, axis=0)
+    if np.quantile(np.hypot(*(by_m - middle).T), 0.9) > _ONE_DISPLACEMENT_M:
+        least, most = np.quantile(np.hypot(*by_m.T), [0.0, 1.0])
+        return f"{least:.1f} to {most:.1f} m, from place to place in another direction"
+    return f"{east:.2f} m east, {north:.2f} m north"
 
 
 def of_reattach(migration: Migration, layer: str, summary: ReattachSummary) -> list[dg.AssetCheckResult]:
