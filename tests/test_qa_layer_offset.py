@@ -104,6 +104,35 @@ def test_addresses_displaced_by_less_than_half_a_house_are_found_by_its_middle(b
     np.testing.assert_allclose(by_m, np.broadcast_to(by, by_m.shape), atol=0.2)
 
 
+def trees(layers, seed=7):
+    """Along the fences, half a metre to one and a half off them, and some anywhere."""
+    random = np.random.default_rng(seed)
+    fences = np.repeat(shapely.boundary(layers["outlines"]), 3)
+    on_fence = shapely.get_coordinates(
+        shapely.line_interpolate_point(fences, random.uniform(0, 1, len(fences)), normalized=True)
+    )
+    turn, off = random.uniform(0, 2 * np.pi, len(fences)), random.uniform(0.5, 1.5, len(fences))
+    beside = on_fence + off[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    return shapely.points(np.concatenate([beside, random.uniform(60, 700, (100, 2))]))
+
+
+def test_trees_that_stand_freely_are_found_by_their_distances_from_fences(base, layers):
+    assert np.isnan(found(trees(layers), base)).all()
+    assert np.isnan(found(on_new_map(trees(layers)), base)).all()
+    by_m = found(moved(trees(layers), -2 * BY), base)
+    in_building = np.isnan(by_m[:, 0])
+    assert in_building.mean() < 0.1  # of what stands in a building its centre tells
+    np.testing.assert_allclose(by_m[~in_building], np.broadcast_to(-2 * BY, (int((~in_building).sum()), 2)), atol=1.1)
+
+
+def test_an_avenue_is_not_displaced_though_all_of_it_would_stand_on_one_fence_elsewhere(base, layers):
+    random, fence = np.random.default_rng(8), shapely.get_coordinates(layers["outlines"][5])[:2]
+    along = fence[0] + np.linspace(0.05, 0.95, 60)[:, None] * (fence[1] - fence[0])
+    across = np.array([[0.0, -1.0], [1.0, 0.0]]) @ (fence[1] - fence[0]) / np.linalg.norm(fence[1] - fence[0])
+    avenue = along + random.normal(4.0, 0.3, (60, 1)) * across
+    assert np.isnan(found(shapely.points(avenue), base)).all()
+
+
 def test_what_stands_anywhere_is_not_displaced(base):
     random = np.random.default_rng(5)
     assert np.isnan(found(shapely.points(random.uniform(60, 700, (200, 2))), base)).all()
