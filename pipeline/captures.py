@@ -17,7 +17,16 @@ from transforms.errors import SettingsError
 
 _SCALE = re.compile(r"1\s*[:/]\s*(\d[\d ,]*)(k\b)?", re.IGNORECASE)
 _BARE_NUMBER = re.compile(r"\s*(\d[\d ,]*)(?:\.0+)?\s*(k?)\s*", re.IGNORECASE)
-_DATE_FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%Y%m%d", "%Y")
+_DATE_FORMATS = (
+    *("%Y-%m-%d", "%d/%m/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%Y%m%d", "%Y"),
+    *("%d/%m/%y", "%d-%m-%y", "%d.%m.%y", "%d-%b-%y", "%d %b %y"),
+)
+_CLOCK = re.compile(r"[T ]\d{1,2}:\d\d(:\d\d(\.\d+)?)?\s*([AP]M|Z|[+-]\d\d:?\d\d)?$", re.IGNORECASE)
+_NO_DATES = np.array(
+    ["0001-01-01", "1601-01-01", "1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1904-01-01", "1970-01-01"],
+    dtype="datetime64[D]",
+)
+"""What databases and spreadsheets show for no date: the first day of their calendars."""
 
 
 def read_evidence(
@@ -71,28 +80,47 @@ def _column(columns: Any, name: str | None, layer: LayerSettings, key: str) -> l
 def _captured_on(
     values: list[Any], layer: LayerSettings, new_map_on: np.datetime64 | NDArray[np.datetime64] | None
 ) -> NDArray[np.datetime64]:
-    """The dates, but not those of a load since the new map came: what was loaded before was drawn before it, too."""
-    dates = _dates(values, layer.captured_format)
+    """The dates, but not those that stand for none, nor those of a load since the new map came: what was loaded before
+    was drawn before it, too.
+    """
+    dates = _dates(values, layer)
     is_load = np.isin(dates, np.array(layer.load_days, dtype="datetime64[D]"))
     if new_map_on is not None:
         is_load &= ~(dates < new_map_on)
-    return np.where(is_load, np.datetime64("NaT", "D"), dates)
+    return np.where(is_load | np.isin(dates, _NO_DATES), np.datetime64("NaT", "D"), dates)
 
 
-def _dates(values: list[Any], form: str | None) -> NDArray[np.datetime64]:
-    return np.array([_day(value, (form,) if form else _DATE_FORMATS) for value in values], dtype="datetime64[D]")
+def unread_dates(values: list[Any], layer: LayerSettings) -> list[str]:
+    """What stands in a layer's column of dates and is none, or one that is yet to come."""
+    unread = np.isnat(_dates(values, layer))
+    return [text for text in (_text(values[row]) for row in np.flatnonzero(unread)) if text]
+
+
+def _dates(values: list[Any], layer: LayerSettings) -> NDArray[np.datetime64]:
+    forms = (layer.captured_format,) if layer.captured_format else _DATE_FORMATS
+    days = {value: _day(value, forms) for value in set(values)}
+    dates = np.array([days[value] for value in values], dtype="datetime64[D]")
+    return np.where(dates > np.datetime64("today", "D"), np.datetime64("NaT", "D"), dates)
+
+
+def _text(value: Any) -> str:
+    """What stands in a cell; of a number without decimals no decimals."""
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.15g}"
+    return "" if value is None else str(value).strip()
 
 
 def _day(value: Any, forms: tuple[str, ...]) -> np.datetime64:
     if isinstance(value, (datetime, date)):
         return np.datetime64(value.date() if isinstance(value, datetime) else value, "D")
-    text = "" if value is None else str(value).strip()
-    for form in forms:
-        try:
-            return np.datetime64(datetime.strptime(text, form).date(), "D")
-        except ValueError:
-            continue
-    return np.datetime64(text[:10], "D") if re.match(r"\d{4}-\d\d-\d\d[T ]", text) else np.datetime64("NaT", "D")
+    text = _text(value)
+    for written in dict.fromkeys((text, _CLOCK.sub("", text))):
+        for form in forms:
+            try:
+                return np.datetime64(datetime.strptime(written, form).date(), "D")
+            except ValueError:
+                continue
+    return np.datetime64("NaT", "D")
 
 
 def _scales(scale: list[Any] | None, method: list[Any] | None) -> NDArray[np.float64] | None:

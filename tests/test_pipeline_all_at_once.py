@@ -125,6 +125,19 @@ def test_a_listed_layer_that_lies_on_the_new_map_is_told(root):
     assert not found["origin_as_said"].passed
 
 
+def test_dates_that_cannot_be_read_are_told(root):
+    deliver(root, sites(), ["05/13/1999"] * 30 + ["05/12/1999"] * 20 + [""] * 10)
+    _, found, _ = shifted(with_settings(root))
+    assert not found["dates_read"].passed
+    assert found["dates_read"].metadata["unread_share"].value == 0.5
+    assert found["dates_read"].metadata["found"].value == "'05/13/1999'"
+
+    _, found, _ = shifted(with_settings(root, more='captured_column: day, captured_format: "%m/%d/%Y"'))
+    assert found["dates_read"].passed
+    _, found, _ = shifted(with_settings(root, more="title: Sites"))
+    assert found["dates_read"].passed
+
+
 def test_a_displaced_layer_is_told_and_cured_by_its_offset(root):
     by = np.array([-4.0, 3.0])
     deliver(root, shapely.transform(sites(), lambda points: points + by), ["1999-05-05"] * 60)

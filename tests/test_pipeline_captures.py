@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.captures import read_evidence
+from pipeline.captures import read_evidence, unread_dates
 from pipeline.settings import LayerSettings, Settings
 from qa.origin import DATED_AFTER, DATED_BEFORE, NOTHING_SAID
 from transforms.errors import SettingsError
@@ -26,7 +26,12 @@ def evidence(columns, **settings):
 
 
 @pytest.mark.parametrize(
-    "typed", ["2004-03-02", "02/03/2004", "2 March 2004", "20040302", "2004-03-02T10:00:00Z", datetime.date(2004, 3, 2)]
+    "typed",
+    [
+        *("2004-03-02", "02/03/2004", "2 March 2004", "20040302", 20040302, 20040302.0, datetime.date(2004, 3, 2)),
+        *("2004-03-02T10:00:00Z", "2004-03-02 10:00:00.000", "02/03/2004 00:00", "02/03/2004 10:15:00 PM"),
+        *("02/03/04", "2-Mar-04", "02-Mar-2004"),
+    ],
 )
 def test_dates_in_the_usual_forms(typed):
     read = evidence({"D": [typed]}, captured_column="D").captured_on
@@ -35,6 +40,19 @@ def test_dates_in_the_usual_forms(typed):
 
 def test_an_unreadable_or_missing_date_is_unknown_not_guessed():
     assert np.isnat(evidence({"D": ["", None, "unknown", "31/02/2004"]}, captured_column="D").captured_on).all()
+
+
+def test_the_first_day_of_a_calendar_and_a_day_to_come_are_no_dates():
+    days = ["1899-12-30", "01/01/1900", "1970-01-01 00:00:00", "2999-12-31", "05/06/65", "1900-01-02"]
+    assert np.isnat(evidence({"D": days}, captured_column="D").captured_on).tolist() == [True] * 5 + [False]
+
+
+def test_what_cannot_be_read_as_a_past_date_is_told():
+    layer = LayerSettings(name="a", file="a")
+    days = ["", None, float("nan"), " ", "03/15/2004", "3/4/2004", "2999-12-31", 38000.0, "1900-01-01", "n/a"]
+    assert unread_dates(days, layer) == ["03/15/2004", "2999-12-31", "38000", "n/a"]
+    month_first = LayerSettings(name="a", file="a", captured_format="%m/%d/%Y")
+    assert unread_dates(["03/15/2004", "15/03/2004"], month_first) == ["15/03/2004"]
 
 
 def test_a_load_day_dates_nothing_but_what_was_loaded_before_the_new_map_came():

@@ -7,6 +7,7 @@ Each check shows its value and, where it has one, its limit, so that the UI plot
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 
 import dagster as dg
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.captures import unread_dates
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
 from pipeline.dates import disproved_dates
@@ -152,6 +154,13 @@ ORIGIN_AS_SAID = Check(
     "migration.yaml; is none of them that of a capture, take captured_column out; is it a few years, look at "
     "new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without dates that lies on the new "
     "map stays there: give it `strategy: leave`.",
+)
+DATES_READ = Check(
+    "shift",
+    "dates_read",
+    "What stands in the column of capture dates can be read as days that are past; of 5 % of the features it may not. "
+    "If of more: they count as undated, and much goes to officers. Give captured_format of the layer in "
+    "migration.yaml, such as %m/%d/%Y where the month comes first, and run it again.",
 )
 LIES_ON_A_MAP = Check(
     "shift",
@@ -302,6 +311,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         ORIGIN_AS_SAID.result(
             disproved <= _ODD_SHARE, disproved_share=disproved, limit=_ODD_SHARE, **_found(_days(migration, layer))
         ),
+        _dates_read(migration, layer),
         LIES_ON_A_MAP.result(
             displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE, **_found(_displacement(shifted))
         ),
@@ -312,6 +322,16 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
 
 def _found(what: str) -> dict[str, str]:
     return {FOUND: what} if what else {}
+
+
+def _dates_read(migration: Migration, layer: str) -> dg.AssetCheckResult:
+    column, unread, many = migration.settings.layer(layer).captured_column, list[str](), 1
+    if column is not None:
+        dates = pq.read_table(migration.staged(layer), columns=[column])[column].to_pylist()
+        unread, many = unread_dates(dates, migration.settings.layer(layer)), len(dates)
+    share = round(len(unread) / max(many, 1), 4)
+    such = [repr(text) for text, _ in Counter(unread).most_common(3)]
+    return DATES_READ.result(share <= _ODD_SHARE, unread_share=share, limit=_ODD_SHARE, **_found(", ".join(such)))
 
 
 def _days(migration: Migration, layer: str) -> str:
