@@ -305,7 +305,7 @@ def test_what_lies_across_a_break_is_called_straddling_and_stays(tmp_path, field
     jumping = BendingField(break_easting=400_500.0, jump_m=2.0)
     monkeypatch.setattr(shift, "read_field", lambda _: Fitted(jumping))
     migration = make_migration(tmp_path / "m")
-    stage(migration, "plots", np.array([shapely.box(400_450, 300_000, 400_550, 300_100)]))
+    stage(migration, "plots", np.array([shapely.box(400_450.3, 300_000, 400_550, 300_100)]))
     summary = shift.shift_layer(migration, "plots")
     assert summary.regimes == {"straddling": 1}
     found = pq.read_table(migration.shifted("plots"))
