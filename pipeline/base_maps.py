@@ -20,7 +20,7 @@ from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
 from qa.base_maps import BaseMaps, Edition
-from qa.same_move import Doubted, contradiction
+from qa.same_move import STILL_M, Doubted, contradiction
 from transforms.contract import Points
 from transforms.errors import SettingsError, SourceError
 
@@ -55,11 +55,16 @@ def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
     found = contradiction(base, places, shift)
     if found is None:
         return
-    what = (
-        "the opposite way, so before and after are exchanged in one of them"
-        if found.is_opposite
-        else f"{found.shown_m:.2f} m, so they are not the editions before and after that move"
-    )
+    if found.is_opposite:
+        what = "the opposite way, so before and after are exchanged in one of them"
+    elif found.offset_m is not None and min(found.said_m, found.shown_m) > STILL_M:
+        east, north = found.offset_m
+        what = (
+            f"{found.shown_m:.2f} m; the control has it {east:+.2f} m east and {north:+.2f} m north of that all over, "
+            "so a map, or the control, came through a wrong transformation of coordinates"
+        )
+    else:
+        what = f"{found.shown_m:.2f} m, so they are not the editions before and after that move"
     raise SettingsError(
         f"At {found.places:,} places the map moved {found.said_m:.2f} m by the control (the median) and by the base "
         f"maps {what}. Correct base_maps in migration.yaml, or leave out the control files that are wrong, and run "

@@ -1,8 +1,9 @@
 """Whether the base maps speak of the same move as the control.
 
 Editions named in the wrong order, or twice the same, are maps all the same. Where two equal editions agree nothing
-seems to have moved, and every verdict that is taken by them is wrong; the control knows better. And an edition may hold
-parts of the other: tiles that were replaced as new ones came.
+seems to have moved, and every verdict that is taken by them is wrong; the control knows better. One of them, or the
+control, may have come through a wrong transformation of coordinates: then they differ by the same all over. And an
+edition may hold parts of the other: tiles that were replaced as new ones came.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _MOST_DIFFERENCE, _OPPOSITE_FROM = 0.6, 1.5
 moved, 2 where they are opposites.
 """
 
+_MOST_OFFSET_M, _LEAST_OFFSET_SHARE = 0.3, 0.8
+"""The median of the differences, some centimetres as a rule, and the share of places that it explains."""
+
 _AT_A_CORNER_M = 5.0
 """Beside the edge of land that did not move, the corners further off may lie on the other side of it."""
 
@@ -38,13 +42,15 @@ _NEAREST, _NEAREST_WITHIN_M, _LEAST_AGAINST = 10, 1000.0, 3
 class Contradiction:
     """What is said of a move and what the base maps show of it, in the median of the places that moved by either.
 
-    ``is_opposite`` tells whether the one is the other the other way round.
+    ``is_opposite`` tells whether the one is the other the other way round; ``offset_m`` by how much, east and north, it
+    is said to be more than is shown where that is the same all over.
     """
 
     places: int
     said_m: float
     shown_m: float
     is_opposite: bool
+    offset_m: tuple[float, float] | None
 
 
 def show_no_move(base: BaseMaps) -> bool:
@@ -70,11 +76,20 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
     moved = (longer > _MOVED_M) & (observed.distance_m <= SEEN_WITHIN_M)
     if moved.sum() < _LEAST_PLACES:
         return None
-    difference = float(np.median(np.hypot(*(shift - observed.shift)[moved].T) / longer[moved]))
-    if difference <= _MOST_DIFFERENCE:
+    differences = (shift - observed.shift)[moved]
+    difference, offset_m = float(np.median(np.hypot(*differences.T) / longer[moved])), _offset_m(differences)
+    if difference <= _MOST_DIFFERENCE and offset_m is None:
         return None
     medians = float(np.median(said_m[moved])), float(np.median(shown_m[moved]))
-    return Contradiction(int(moved.sum()), *medians, difference > _OPPOSITE_FROM)
+    return Contradiction(int(moved.sum()), *medians, difference > _OPPOSITE_FROM, offset_m)
+
+
+def _offset_m(differences: Points) -> tuple[float, float] | None:
+    """What all of ``(n, 2)`` differences have in common, east and north in metres; None where that is little."""
+    east, north = offset = np.median(differences, axis=0)
+    is_explained = np.hypot(*(differences - offset).T) < np.hypot(*differences.T)
+    is_common = np.hypot(east, north) > _MOST_OFFSET_M and is_explained.mean() > _LEAST_OFFSET_SHARE
+    return (float(east), float(north)) if is_common else None
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,15 @@ def test_base_maps_that_show_another_move_stop_control_and_shift_before_anything
     assert {path: path.read_bytes() for path in written} == written
 
 
+def test_a_base_map_from_a_wrong_transformation_is_refused_with_its_offset(root):
+    areas, buildings = (shapes[is_west(shapes)] for shapes in plots())
+    old = np.concatenate([shapely.boundary(areas), buildings])
+    beside = shapely.transform(on_new_map(old), lambda points: points + np.array([-0.6, 0.8]))
+    write(root / "sources" / "beside.gpkg", beside, "toid", [f"osgb{number}" for number in range(len(old))])
+    with pytest.raises(SettingsError, match=r"0\.6. m east and -0\.8. m north of that all over.*wrong transformation"):
+        check_control(with_settings(root, after="beside"))
+
+
 def test_twice_the_same_edition_is_refused_where_there_are_no_control_files_to_contradict_it(root):
     with pytest.raises(SettingsError, match=r"Both base maps are the same.*add control files"):
         check_control(with_settings(root, "after", "after", links=""))

@@ -56,6 +56,21 @@ def test_a_move_that_only_the_base_maps_show_is_a_contradiction(base):
     assert (found.said_m, found.is_opposite) == (0.0, False)
 
 
+def test_a_map_or_control_from_a_wrong_transformation_differs_by_the_same_all_over(base):
+    by = np.array([-0.8, 0.6])
+    noise = RANDOM.normal(0, 0.2, TRUE.shape)
+    found = contradiction(base, WEST, TRUE + by + noise)
+    assert found is not None
+    assert found.offset_m == pytest.approx(tuple(by), abs=0.1)
+    assert not found.is_opposite
+    moved = shapely.transform(base.after.geometries, lambda points: points - by)
+    found = contradiction(BaseMaps.of(base.before, Edition.of(moved, base.after.ids)), WEST, TRUE)
+    assert found is not None
+    assert found.offset_m == pytest.approx(tuple(by), abs=0.01)
+    assert contradiction(base, WEST, TRUE + 0.25 * by + noise) is None
+    assert contradiction(base, WEST, TRUE + np.where(WEST[:, :1] < 500, by, -by)) is None  # not the same all over
+
+
 def test_only_twice_the_same_edition_shows_no_move(base):
     assert not show_no_move(base)
     assert show_no_move(BaseMaps.of(base.before, base.before))
