@@ -230,7 +230,7 @@ def _needed_cuts(edges: Edges, following: Following, image: Points, follows: Mas
 def _free_images(places: Points, is_free: Masks, lines: OldLines, field: ShiftField, shifted: Points) -> Points:
     image = shifted.copy()
     free = np.flatnonzero(is_free & np.isfinite(shifted[:, 0]))
-    if len(free) and lines.has_image.any():
+    if len(free):
         image[free] += smooth_correction(places[free], lines, field)
     return image
 
@@ -241,6 +241,8 @@ def smooth_correction(places: Points, lines: OldLines, field: ShiftField) -> Poi
     The mean of the differences at the nearest lines, weighted with the inverse fourth power of their distance; the
     shift itself counts as a line 40 m away, so it fades out. Lines across a break have no say.
     """
+    if not lines.has_free_image.any():
+        return np.zeros_like(places)
     place, foot, new = _lines_about(places, lines)
     shifted = field(foot)
     difference = new - shifted
@@ -257,7 +259,7 @@ def smooth_correction(places: Points, lines: OldLines, field: ShiftField) -> Poi
 def _lines_about(places: Points, lines: OldLines) -> tuple[Integers, Points, Points]:
     """Pairs of a place and a place of the map near it: row, where it was, where it went."""
     near, segment = lines.within(places, BESIDE_M)
-    has_image = lines.has_image & ~lines.is_area[lines.owner]
+    has_image = lines.has_free_image
     known = has_image[segment]
     near, segment = near[known], segment[known]
     foot, share = lines.foot(places[near], segment)

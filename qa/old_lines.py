@@ -79,6 +79,11 @@ class OldLines:
         """``(m,)`` whether it is known where the segment went."""
         return cast("NDArray[np.bool_]", self.state[self.owner] == SAME)
 
+    @property
+    def has_free_image(self) -> NDArray[np.bool_]:
+        """``(m,)`` whether it is known where the segment went, and it is none of a building's outline."""
+        return self.has_image & ~self.is_area[self.owner]
+
     def within(self, points: Points, distance_m: float) -> tuple[Integers, Integers]:
         """Every pair of a point ``(n, 2)`` and a segment no further away: their rows, ``(k,)`` each."""
         if not len(points) or not len(self):

@@ -4,6 +4,7 @@ import numpy as np
 from two_maps import LittleField, base_maps
 
 from qa.attachment import smooth_correction
+from qa.base_maps import BaseMaps, Edition
 from qa.old_lines import OldLines
 
 OFF = np.array([0.35, -0.2])
@@ -28,6 +29,14 @@ def test_a_place_keeps_its_distance_from_the_lines_about_it():
     correction = smooth_correction(PLACES, OldLines.of(base_maps()), OffField(in_pieces=False))
     assert np.linalg.norm(correction + OFF, axis=1).max() < 0.6 * np.linalg.norm(OFF)
     assert np.median(np.linalg.norm(correction + OFF, axis=1)) < 0.1 * np.linalg.norm(OFF)
+
+
+def test_buildings_alone_say_nothing_of_what_lies_beside_them():
+    base = base_maps()
+    editions = [Edition.of(each.areas.geometries, each.area_ids.astype(object)) for each in (base.before, base.after)]
+    lines = OldLines.of(BaseMaps.of(*editions))
+    assert lines.has_image.any()
+    np.testing.assert_array_equal(smooth_correction(PLACES, lines, OffField(in_pieces=False)), 0.0)
 
 
 def test_lines_across_a_break_have_no_say():
