@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from qa.base_maps import Geometries
 from qa.coincidence import Vertices
@@ -27,8 +28,8 @@ _VERTICES = 16
 _NUMBERS_OF_A_POINT, _NUMBERS_OF_A_SHAPE = 2, 4
 """So many numbers of a feature are independent of one another; a rectangle has no more than four."""
 
-_STANDARD_ERRORS = 3.0
-"""By so many more must lie on a lattice than would by chance."""
+_LUCK = 1e-4
+"""That many lie on a lattice by chance must be less likely than this."""
 
 _USUAL_STEP_M, _USUAL_RATIO = 5.0, 0.01
 """From that step on one record in a hundred is taken to be rounded where a group shows no more."""
@@ -64,28 +65,27 @@ def is_rounded(
     vertices, rounded = Vertices.of(geometries, _VERTICES), np.zeros(len(geometries), dtype=bool)
     is_point = shapely.get_dimensions(geometries) == 0
     groups = np.unique(np.stack([group, is_point], axis=1), axis=0, return_inverse=True)[1].ravel()
-    steps = [least_m, *(step for step in _STEPS_M if step > least_m)]
-    lattices = [(step, origin) for step in steps for origin in (0.0, step / 2)]
-    for step, origin in lattices:
-        is_multiple = _is_multiple(vertices.points - origin, step).all(axis=1)
-        on_lattice = vertices.mean(is_multiple.astype(float)) == 1.0
-        for label in np.unique(groups[on_lattice]):
-            those = groups == label
-            others = vertices.points[(those & ~on_lattice)[vertices.feature]]
-            numbers = _NUMBERS_OF_A_POINT if is_point[those].any() else _NUMBERS_OF_A_SHAPE
-            by_chance = (_written_in(others, step) / step) ** numbers
-            off = max(0.0, 1.0 - np.pi * (position_error_m / step) ** 2)  # what of a square lies outside the circle
-            if off * _chance(on_lattice[those], by_chance, _USUAL_RATIO if step >= _USUAL_STEP_M else 0.0) > _OFF_FROM:
-                rounded |= those & on_lattice
+    for step in (*(step for step in reversed(_STEPS_M) if step > least_m), least_m):
+        rest = ~rounded  # what was rounded to a larger step says nothing of this one
+        off = max(0.0, 1.0 - np.pi * (position_error_m / step) ** 2)  # what of a square lies outside the circle
+        for origin in (0.0, step / 2):
+            is_multiple = _is_multiple(vertices.points - origin, step).all(axis=1)
+            on_lattice = (vertices.mean(is_multiple.astype(float)) == 1.0) & rest
+            for label in np.unique(groups[on_lattice]):
+                those = (groups == label) & rest
+                others = vertices.points[(those & ~on_lattice)[vertices.feature]]
+                numbers = _NUMBERS_OF_A_POINT if is_point[those].any() else _NUMBERS_OF_A_SHAPE
+                by_chance = (_written_in(others, step) / step) ** numbers
+                if off * _chance(on_lattice[those], by_chance, step) > _OFF_FROM:
+                    rounded |= those & on_lattice
     return rounded
 
 
-def _chance(on_lattice: NDArray[np.bool_], by_chance: float, at_least: float) -> float:
-    """How likely those of a group that lie on a lattice were rounded to it, where so many would by chance and at least
-    such a share of all is taken to be.
-    """
-    luck = _STANDARD_ERRORS * np.sqrt(by_chance * (1.0 - by_chance) / len(on_lattice))
-    ratio = max((on_lattice.mean() - by_chance - luck) / (1.0 - by_chance), at_least)
+def _chance(on_lattice: NDArray[np.bool_], by_chance: float, step: float) -> float:
+    """How likely those of a group that lie on a lattice were rounded to its step, where so many would by chance."""
+    at_least = _USUAL_RATIO if step >= _USUAL_STEP_M else 0.0
+    is_luck = binom.sf(on_lattice.sum() - 1, len(on_lattice), by_chance) > _LUCK
+    ratio = at_least if is_luck else max((on_lattice.mean() - by_chance) / (1.0 - by_chance), at_least)
     return float(ratio / (ratio + (1.0 - ratio) * by_chance))
 
 

@@ -58,6 +58,12 @@ def test_a_few_rounded_records_among_fine_ones_are_found_one_by_one():
     assert np.flatnonzero(rounded(mixed)).tolist() == [*range(990, 1000), 1200]
 
 
+def test_records_rounded_to_more_say_nothing_of_a_smaller_step():
+    even = shapely.points(CORNER + np.array([[26.0, 196.0], [152.0, 70.0]]))  # by chance, as one in ten thousand is
+    mixed = np.concatenate([points(1000, 0.01), points(15, 10.0, seed=2), even])
+    assert np.flatnonzero(rounded(mixed)).tolist() == [*range(1000, 1015)]
+
+
 def test_a_method_is_told_by_itself():
     mixed = np.concatenate([points(900, 1.0), points(100, 2.0, seed=2)])
     by_method = rounded(mixed, group=np.repeat([0, 1], [900, 100]))
