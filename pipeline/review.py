@@ -10,14 +10,15 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.files import sha256
 from pipeline.locks import alone_with
 from pipeline.officers.answers import Answers, read_answers
+from pipeline.officers.background import placed_on_old_map
 from pipeline.officers.control_answers import read_control_answers
 from pipeline.officers.control_decisions import read_control_decisions, standing_control
 from pipeline.officers.control_intake import take_in_control
@@ -64,6 +65,8 @@ class Reviewed:
     disagreements: int = 0
     outdated: str = ""
     """Why the proposals are older than the shift or the control; empty if they are not."""
+    on_old_map: Mapping[str, int] = field(default_factory=dict)
+    """By officer, how many of the features that were fixed or kept lie, together, on the old map."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def review_layer(migration: Migration, layer_name: str, run_id: str, now: dateti
     outdated = why_outdated(migration, layer_name)
     findings = [*collected.findings, *about_control, *far, *_homeless(stand, layer_name), *trouble]
     findings += [outdated] if outdated else []
-    return _summary(layer_name, outcomes, collected.new, findings, is_offered, stand, outdated)
+    summary = _summary(layer_name, outcomes, collected.new, findings, is_offered, stand, outdated)
+    return replace(summary, on_old_map=placed_on_old_map(migration, layer_name, rows, outcomes, stand.holding))
 
 
 def collect_decisions(migration: Migration, layer_name: str, rows: LayerRows, run_id: str, now: datetime) -> Collected:

@@ -7,7 +7,7 @@ the map moved there at all. The chances themselves are computed in ``origin.py``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -43,7 +43,7 @@ from qa.sights import (
     TELLING_SHIFT_M,
     Alike,
     Sights,
-    are_disproved,
+    lie_on_old_map,
     lies_beside,
     sights,
 )
@@ -224,16 +224,14 @@ def _doubt_methods(
     """What is said to be measured on the ground but lies on the old map: a method as a whole, an outline by itself."""
     if base is None:
         return
-    is_ground = evidence.measured_on_ground(len(geometries)) & (regimes.regime == UNAFFECTED)
-    is_contradicted = np.zeros(len(geometries), dtype=bool)
-    for rows, layer in _kinds(geometries, evidence, base, is_ground):
-        _, method = np.unique(layer.method, return_inverse=True)
-        layer = replace(layer, dated=np.full(len(rows), DATED_AFTER), batch=method)
-        is_contradicted[rows] = are_disproved(layer, field, limits)
-        if not layer.are_points:
-            vertices = Vertices.of(layer.geometries)
-            on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
-            is_contradicted[rows] |= (on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)
+    count, is_contradicted = len(geometries), np.zeros(len(geometries), dtype=bool)
+    ground = np.flatnonzero(evidence.measured_on_ground(count) & (regimes.regime == UNAFFECTED))
+    method = evidence.method_numbers(count)
+    is_contradicted[ground] = lie_on_old_map(geometries[ground], method[ground], base, field, limits)
+    outlines = ground[shapely.get_dimensions(geometries[ground]) > 0]
+    vertices = Vertices.of(geometries[outlines])
+    on_old, on_new = (coincidence_m(vertices, edition, False)[:, 1] for edition in (base.before, base.after))
+    is_contradicted[outlines] |= (on_old <= limits.coincidence_m) & (on_new > TELLING_SHIFT_M)
     _settle(regimes, is_contradicted, UNKNOWN, "method_contradicted", 1.0)
 
 

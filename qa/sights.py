@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from qa.base_maps import SEEN_WITHIN_M, BaseMaps, Edition, Geometries
@@ -27,7 +28,19 @@ from qa.coincidence import (
 )
 from qa.drawn_on import is_disproved, log_odds_of_a_push, log_odds_of_old
 from qa.limits import Limits
-from qa.origin import NEW, NOT_AFTER, NOT_BEFORE, OLD, SAYS_NEW, SAYS_OLD, Expected, Origins, Signs, origin_chances
+from qa.origin import (
+    DATED_AFTER,
+    NEW,
+    NOT_AFTER,
+    NOT_BEFORE,
+    OLD,
+    SAYS_NEW,
+    SAYS_OLD,
+    Expected,
+    Origins,
+    Signs,
+    origin_chances,
+)
 from transforms.contract import Points, ShiftField
 
 TELLING_SHIFT_M = 0.3
@@ -118,10 +131,31 @@ def lies_beside(layer: Alike, seen: Sights) -> NDArray[np.bool_]:
     return beside
 
 
-def are_disproved(layer: Alike, field: ShiftField, limits: Limits) -> NDArray[np.bool_]:
-    """Whether what ``layer`` says of each capture is disproved by those that say the same, ``(n,)``."""
-    _, signs = _seen(layer, field, limits)
-    return signs.dated != layer.dated
+def lie_on_old_map(
+    geometries: Geometries, group: NDArray[np.int_], base: BaseMaps, field: ShiftField, limits: Limits
+) -> NDArray[np.bool_]:
+    """Whether features that are to lie on the new map lie on the old one, together with their group or those near.
+
+    Parameters
+    ----------
+    geometries
+        ``(n,)`` geometries; None and empty ones do not.
+    group
+        ``(n,)`` number of the group of each, such as its method.
+    base
+        The old and the new map.
+    field
+        The fitted shift, which tells how far the maps lie apart where the base maps do not.
+    limits
+        The limits in force.
+    """
+    on_old, is_point = np.zeros(len(geometries), dtype=bool), shapely.get_dimensions(geometries) == 0
+    for are_points, rows in ((True, np.flatnonzero(is_point)), (False, np.flatnonzero(~is_point))):
+        said, unsaid = np.full(len(rows), DATED_AFTER), np.full(len(rows), "")
+        nowhere = np.zeros(len(rows), dtype=bool)
+        layer = Alike(geometries[rows], said, group[rows], unsaid, True, np.empty(0), base, are_points, nowhere)
+        on_old[rows] = _seen(layer, field, limits)[1].dated != said
+    return on_old
 
 
 def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Signs]:

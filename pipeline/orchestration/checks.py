@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -212,6 +213,13 @@ PROPOSALS_CURRENT = Check(
     "proposals_current",
     "The layer was shifted with the shift and control of today. If not: run `fit_shift`, then `migrate_layer`.",
 )
+DRAWN_ON_NEW_MAP = Check(
+    "review",
+    "drawn_on_new_map",
+    "What an officer fixed or kept lies, taken together, on the new base map. If on the old one: it was under the "
+    "drawing, or keep was chosen for accept. Ask whom the check names to look at it again over the new map; "
+    "`post-pai undo` takes a decision back.",
+)
 MOST_SETTLED = Check(
     "review",
     "most_settled",
@@ -320,6 +328,10 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     ]
 
 
+def _counts(by_name: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} by {name}" for name, count in by_name.items())
+
+
 def _found(what: str) -> dict[str, str]:
     return {FOUND: what} if what else {}
 
@@ -391,6 +403,7 @@ def of_review(reviewed: Reviewed) -> list[dg.AssetCheckResult]:
             officers_disagree=reviewed.disagreements,
         ),
         PROPOSALS_CURRENT.result(not reviewed.outdated, why=reviewed.outdated or "They are."),
+        DRAWN_ON_NEW_MAP.result(not reviewed.on_old_map, **_found(_counts(reviewed.on_old_map))),
         MOST_SETTLED.result(reviewed.open <= most_open, open=reviewed.open, limit=most_open),
     ]
 
