@@ -11,6 +11,7 @@ from pipeline.officers.background import placed_on_old_map
 from pipeline.officers.decisions import Decision
 from pipeline.officers.merge import Outcome
 from pipeline.storage import Migration
+from transforms.errors import SourceError
 
 SETTINGS = """
 title: A little borough
@@ -73,6 +74,15 @@ def test_where_the_map_did_not_move_keeping_is_right(migration):
     areas = plots()[0]
     east = areas[shapely.bounds(areas)[:, 0] > 950][:30]
     assert decided(migration, east, [("Ann", None)] * 30) == {}
+
+
+def test_base_maps_that_cannot_be_read_now_keep_no_decision_from_counting(migration, monkeypatch):
+    def missing(_):
+        raise SourceError("The base map is on a drive that is not there.")
+
+    monkeypatch.setattr(background, "read_base_maps", missing)
+    areas = plots()[0][is_west(plots()[0])][:30]
+    assert decided(migration, areas, [("Ann", None)] * 30) == {}
 
 
 def test_without_decisions_or_base_maps_nobody_is_named(migration, monkeypatch):

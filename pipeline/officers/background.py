@@ -16,6 +16,7 @@ from pipeline.officers.merge import Outcome
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
 from qa.sights import lie_on_old_map
+from transforms.errors import PostPaiError
 
 _LEAST_FEATURES = 5
 """Fewer of an officer tell nothing together."""
@@ -25,6 +26,8 @@ def placed_on_old_map(
     migration: Migration, layer: str, rows: LayerRows, outcomes: Sequence[Outcome], holding: Mapping[int, Decision]
 ) -> dict[str, int]:
     """How many of the features that each officer fixed or kept lie, together, on the old map; without those of none.
+
+    Where the base maps or the field cannot be read now nobody is named: the stages that need them say why.
 
     Parameters
     ----------
@@ -40,11 +43,14 @@ def placed_on_old_map(
         if outcomes[row].status in ("fixed", "unmoved"):
             places[decision.officer].append(outcomes[row].fix or rows.before(row))
     asked = {officer: wkbs for officer, wkbs in places.items() if len(wkbs) >= _LEAST_FEATURES}
-    base = read_base_maps(migration) if asked else None
-    if base is None:
+    try:
+        base = read_base_maps(migration) if asked else None
+        field = read_field(migration.field_file).field if base else None
+    except PostPaiError:
         return {}
-    field, limits = read_field(migration.field_file).field, limits_in_force(migration.settings.limits_of(layer))
-    on_old = {}
+    if base is None or field is None:
+        return {}
+    limits, on_old = limits_in_force(migration.settings.limits_of(layer)), {}
     for officer, wkbs in asked.items():
         geometries, _ = linear_copy(wkbs)
         on_old[officer] = int(lie_on_old_map(geometries, np.zeros(len(wkbs), dtype=int), base, field, limits).sum())

@@ -45,6 +45,9 @@ _ODD_SHARE = 0.05
 _ONE_DISPLACEMENT_M = 0.75
 """Displacements that are nearly all this near to their middle count as one."""
 
+_MOST_SHOWN = 30
+"""So many characters of a cell that cannot be read are shown."""
+
 _SHORT_QUEUE = 20
 """So many features are soon looked at, however small the layer."""
 
@@ -342,7 +345,7 @@ def _dates_read(migration: Migration, layer: str) -> dg.AssetCheckResult:
         dates = pq.read_table(migration.staged(layer), columns=[column])[column].to_pylist()
         unread, many = unread_dates(dates, migration.settings.layer(layer)), len(dates)
     share = round(len(unread) / max(many, 1), 4)
-    such = [repr(text) for text, _ in Counter(unread).most_common(3)]
+    such = [repr(text[:_MOST_SHOWN]) for text, _ in Counter(unread).most_common(3)]
     return DATES_READ.result(share <= _ODD_SHARE, unread_share=share, limit=_ODD_SHARE, **_found(", ".join(such)))
 
 
