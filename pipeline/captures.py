@@ -90,7 +90,7 @@ def _captured_on(
     return np.where(is_load | np.isin(dates, _NO_DATES), np.datetime64("NaT", "D"), dates)
 
 
-def unread_dates(values: list[Any], layer: LayerSettings) -> list[str]:
+def unread_texts(values: list[Any], layer: LayerSettings) -> list[str]:
     """What stands in a layer's column of dates and is none, or one that is yet to come."""
     unread = np.isnat(_dates(values, layer))
     return [text for text in (_text(values[row]) for row in np.flatnonzero(unread)) if text]

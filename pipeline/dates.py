@@ -1,4 +1,5 @@
-"""How many of a layer's dates are to be expected to be wrong, as the deliveries of a migration's other layers show.
+"""How many of a layer's dates are to be expected to be wrong, as the deliveries of a migration's other layers show; and
+which are disproved, or cannot be read.
 
 The delivered files are read, not what another stage made of them, so the outcome does not depend on which layer ran
 first.
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.base_maps import base_map_files, read_base_maps
-from pipeline.captures import read_evidence
+from pipeline.captures import read_evidence, unread_texts
 from pipeline.delivered import delivered_batches
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY
@@ -58,6 +59,17 @@ def disproved_dates(migration: Migration, layer_name: str) -> dict[str, int]:
         staged = pq.read_table(migration.staged(layer_name), columns=[column])[column]
         dates.update(str(date) for date in staged.take(rows).to_pylist())
     return dict(dates.most_common())
+
+
+def unread_dates(migration: Migration, layer_name: str) -> dict[str, int]:
+    """What stands in the column of dates of a staged layer and cannot be read as a day that is past, with how many
+    features bear it; the most frequent first.
+    """
+    layer = migration.settings.layer(layer_name)
+    if layer.captured_column is None:
+        return {}
+    staged = pq.read_table(migration.staged(layer_name), columns=[layer.captured_column])[layer.captured_column]
+    return dict(Counter(unread_texts(staged.to_pylist(), layer)).most_common())
 
 
 def _record(migration: Migration, layer: LayerSettings) -> DateRecord:

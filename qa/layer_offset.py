@@ -92,9 +92,17 @@ def _neighbourhoods(places: Points) -> list[Labels]:
     squares, quarters, halves.
     """
     squares = [np.floor(np.nan_to_num(places) / side) for side in _SQUARES_M]
-    is_east, is_north = (places > np.nanmedian(places, axis=0)).T.astype(int)
     labels = [np.unique(each, axis=0, return_inverse=True)[1].ravel() for each in squares]
-    return [*labels, 2 * is_east + is_north, is_east, is_north]
+    quarter = _quarter(places)
+    return [*labels, quarter, quarter // 2, quarter % 2]
+
+
+def _quarter(places: Points) -> Labels:
+    """The quarter ``(n,)`` of the layer that each of ``(n, 2)`` places lies in: 0 or 1 in the west, 2 or 3 in the east,
+    the odd ones in the north.
+    """
+    is_east, is_north = (places > np.nanmedian(places, axis=0)).T.astype(int)
+    return np.asarray(2 * is_east + is_north)
 
 
 def _best(way: Way, tried: Numbers, places: Points, local: bool) -> tuple[int, int] | None:
@@ -113,11 +121,10 @@ def _best(way: Way, tried: Numbers, places: Points, local: bool) -> tuple[int, i
 
 def _is_all_over(gain: Numbers, places: Points) -> bool:
     """Whether those in each quarter of the layer gain by a displacement nearly as they all do."""
-    is_east, is_north = (places > np.median(places, axis=0)).T
-    for number in range(4):
-        quarter = 2 * is_east + is_north == number
-        if quarter.sum() >= _LEAST_IN_A_QUARTER:
-            standard_error = gain[quarter].std() / np.sqrt(quarter.sum())
-            if gain[quarter].mean() + 2.0 * standard_error < 0.5 * gain.mean():
+    quarter = _quarter(places)
+    for gains in (gain[quarter == number] for number in range(4)):
+        if len(gains) >= _LEAST_IN_A_QUARTER:
+            standard_error = gains.std() / np.sqrt(len(gains))
+            if gains.mean() + 2.0 * standard_error < 0.5 * gain.mean():
                 return False
     return True

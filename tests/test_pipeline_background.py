@@ -1,5 +1,6 @@
 """What officers placed over the old base map, or kept there, on a little map of which everything is known."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,8 @@ from pipeline.officers import background
 from pipeline.officers.background import placed_on_old_map
 from pipeline.officers.decisions import Decision
 from pipeline.officers.merge import Outcome
+from pipeline.orchestration import checks
+from pipeline.review import Reviewed
 from pipeline.storage import Migration
 from transforms.errors import SourceError
 
@@ -74,6 +77,16 @@ def test_where_the_map_did_not_move_keeping_is_right(migration):
     areas = plots()[0]
     east = areas[shapely.bounds(areas)[:, 0] > 950][:30]
     assert decided(migration, east, [("Ann", None)] * 30) == {}
+
+
+def test_the_check_says_who():
+    counts = {"features": 30, "moved": 0, "unmoved": 25, "fixed": 5, "open": 0, "decisions_taken": 0}
+    reviewed = Reviewed(layer="sites", **counts, answers_refused=0, findings=(), is_offered=True)
+    for on_old_map, found in (({}, None), ({"Ann": 20, "Dan": 7}, "20 by Ann, 7 by Dan")):
+        results = checks.of_review(replace(reviewed, on_old_map=on_old_map))
+        (result,) = [each for each in results if each.check_name == "drawn_on_new_map"]
+        assert result.passed == (found is None)
+        assert "found" not in result.metadata if found is None else result.metadata["found"].value == found
 
 
 def test_base_maps_that_cannot_be_read_now_keep_no_decision_from_counting(migration, monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.captures import read_evidence, unread_dates
+from pipeline.captures import read_evidence, unread_texts
 from pipeline.settings import LayerSettings, Settings
 from qa.origin import DATED_AFTER, DATED_BEFORE, NOTHING_SAID
 from transforms.errors import SettingsError
@@ -50,9 +50,9 @@ def test_the_first_day_of_a_calendar_and_a_day_to_come_are_no_dates():
 def test_what_cannot_be_read_as_a_past_date_is_told():
     layer = LayerSettings(name="a", file="a")
     days = ["", None, float("nan"), " ", "03/15/2004", "3/4/2004", "2999-12-31", 38000.0, "1900-01-01", "n/a"]
-    assert unread_dates(days, layer) == ["03/15/2004", "2999-12-31", "38000", "n/a"]
+    assert unread_texts(days, layer) == ["03/15/2004", "2999-12-31", "38000", "n/a"]
     month_first = LayerSettings(name="a", file="a", captured_format="%m/%d/%Y")
-    assert unread_dates(["03/15/2004", "15/03/2004"], month_first) == ["15/03/2004"]
+    assert unread_texts(["03/15/2004", "15/03/2004"], month_first) == ["15/03/2004"]
 
 
 def test_a_load_day_dates_nothing_but_what_was_loaded_before_the_new_map_came():

@@ -7,19 +7,18 @@ Each check shows its value and, where it has one, its limit, so that the UI plot
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.captures import unread_dates
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.control import ControlSummary
-from pipeline.dates import disproved_dates
+from pipeline.dates import disproved_dates, unread_dates
 from pipeline.export import ExportedLayer
 from pipeline.fit import FitSummary
 from pipeline.orchestration.catalogue import LAYERS
@@ -309,44 +308,43 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
     longest_m = float(np.max(moved_m, initial=0.0))
-    reasons = shifted["regime_reasons"].to_pylist()
-    disproved = round(sum(not _DISPROVED.isdisjoint(codes) for codes in reasons) / max(len(shifted), 1), 4)
-    contradicted = round(sum("still_contradicted" in codes for codes in reasons) / max(len(shifted), 1), 4)
-    coarse = round(sum("coarse_coordinates" in codes for codes in reasons) / max(len(shifted), 1), 4)
-    displaced = round(float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / max(len(shifted), 1), 4)
+    reasons, many = shifted["regime_reasons"].to_pylist(), max(len(shifted), 1)
+    disproved, coarse, contradicted = (
+        sum(not those.isdisjoint(codes) for codes in reasons) / many
+        for those in (_DISPROVED, {"coarse_coordinates"}, {"still_contradicted"})
+    )
+    displaced = float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / many
+    unread = unread_dates(migration, layer)
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
         ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
-        ORIGIN_AS_SAID.result(
-            disproved <= _ODD_SHARE, disproved_share=disproved, limit=_ODD_SHARE, **_found(_days(migration, layer))
-        ),
-        _dates_read(migration, layer),
-        LIES_ON_A_MAP.result(
-            displaced <= _ODD_SHARE, displaced_share=displaced, limit=_ODD_SHARE, **_found(_displacement(shifted))
-        ),
-        WRITTEN_FINELY.result(coarse <= _ODD_SHARE, coarse_share=coarse, limit=_ODD_SHARE),
-        STILL_AS_CONTROL_SAYS.result(contradicted <= _ODD_SHARE, contradicted_share=contradicted, limit=_ODD_SHARE),
+        _few(ORIGIN_AS_SAID, "disproved_share", disproved, _days(migration, layer)),
+        _few(DATES_READ, "unread_share", sum(unread.values()) / many, _such(unread)),
+        _few(LIES_ON_A_MAP, "displaced_share", displaced, _displacement(shifted)),
+        _few(WRITTEN_FINELY, "coarse_share", coarse),
+        _few(STILL_AS_CONTROL_SAYS, "contradicted_share", contradicted),
     ]
 
 
-def _counts(by_name: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} by {name}" for name, count in by_name.items())
+def _few(check: Check, key: str, share: float, what: str = "") -> dg.AssetCheckResult:
+    """The outcome of a check that a few of a layer's features may fail; ``what`` it found, in words."""
+    numbers = {key: round(share, 4), "limit": _ODD_SHARE}
+    return check.result(share <= _ODD_SHARE, **numbers, **_found(what))
 
 
 def _found(what: str) -> dict[str, str]:
     return {FOUND: what} if what else {}
 
 
-def _dates_read(migration: Migration, layer: str) -> dg.AssetCheckResult:
-    column, unread, many = migration.settings.layer(layer).captured_column, list[str](), 1
-    if column is not None:
-        dates = pq.read_table(migration.staged(layer), columns=[column])[column].to_pylist()
-        unread, many = unread_dates(dates, migration.settings.layer(layer)), len(dates)
-    share = round(len(unread) / max(many, 1), 4)
-    such = [repr(text[:_MOST_SHOWN]) for text, _ in Counter(unread).most_common(3)]
-    return DATES_READ.result(share <= _ODD_SHARE, unread_share=share, limit=_ODD_SHARE, **_found(", ".join(such)))
+def _counts(by_name: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} by {name}" for name, count in by_name.items())
+
+
+def _such(texts: Iterable[str]) -> str:
+    """The first three."""
+    return ", ".join(repr(text[:_MOST_SHOWN]) for text in islice(texts, 3))
 
 
 def _days(migration: Migration, layer: str) -> str:
