@@ -16,16 +16,24 @@ import shapely
 
 from pipeline.control_input.derived import DERIVED_FILE
 from pipeline.files import sha256, whole_file
+from pipeline.georeference import what_is_not_grid
 from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
 from qa.base_maps import BaseMaps, Edition
-from qa.same_move import STILL_M, Doubted, contradiction
+from qa.drawn_alike import Drawing, drawn_alike
+from qa.same_move import STILL_M, Doubted, contradiction, lie_elsewhere
 from transforms.contract import Points
 from transforms.errors import SettingsError, SourceError
 
 ID_COLUMNS = ("toid", "fid", "gml_id")
 """Text columns that may hold the TOID, the likeliest first; case does not matter. A number is only a row number."""
+
+CODE_COLUMNS = ("featcode", "feat_code", "feature_code", "featurecode", "descriptive_group", "code", "layer")
+"""Columns that may say what a feature is of, the likeliest first; case does not matter."""
+
+LEAST_IN_COMMON_RATIO = 0.01
+"""Two editions of one place have most of their features in common."""
 
 _CURE = "Check base_maps in migration.yaml."
 
@@ -50,8 +58,13 @@ def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
     Raises
     ------
     SettingsError
-        If they contradict it all over.
+        If they contradict it all over, or are of another place.
     """
+    if lie_elsewhere(base, places):
+        raise SettingsError(
+            "No corner of the base maps lies within a kilometre of any control point. Name the base maps of this place "
+            "under base_maps in migration.yaml, or its control files under control, and run again."
+        )
     found = contradiction(base, places, shift)
     if found is None:
         return
@@ -197,29 +210,46 @@ def _from_master_map(migration: Migration, settings: BaseMap, files: list[Path])
 @lru_cache(maxsize=1)
 def _read(before: _EditionFile, after: _EditionFile) -> BaseMaps:
     """Kept for the next layer: a base map takes longer to read than most layers to judge."""
-    return BaseMaps.of(_read_edition(before), _read_edition(after))
+    drawings = drawn_alike(_read_edition(before), _read_edition(after))
+    base = BaseMaps.of(*(Edition.of(each.geometries, each.ids) for each in drawings))
+    fewest = min(len(base.before.geometries), len(base.after.geometries))
+    if len(base.matches) < LEAST_IN_COMMON_RATIO * fewest:
+        raise SourceError(
+            f"Base maps {before.path.name} and {after.path.name} have next to nothing in common: {len(base.matches):,} "
+            f"of {fewest:,} features. Name two editions of one map, both as EPSG:27700. {_CURE}"
+        )
+    return base
 
 
-def _read_edition(file: _EditionFile) -> Edition:
+def _read_edition(file: _EditionFile) -> Drawing:
     try:
         layers = file.layers or [name for name, _ in pyogrio.list_layers(file.path)]
         read = [_read_layer(file.path, layer) for layer in layers]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise SourceError(f"Base map {file.path.name} cannot be read ({error}). {_CURE}") from None
-    return Edition.of(np.concatenate([each[0] for each in read]), np.concatenate([each[1] for each in read]))
+    drawing = Drawing(*(np.concatenate(column) for column in zip(*read, strict=True)))
+    fault = what_is_not_grid(shapely.bounds(drawing.geometries)[:, :2])
+    if fault is not None:
+        raise SourceError(
+            f"Base map {file.path.name} {fault}. Save it as EPSG:27700 (out of degrees with OSTN15). {_CURE}"
+        )
+    return drawing
 
 
-def _read_layer(path: Path, layer: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_layer(path: Path, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Geometries, ids and kinds of a layer, ``(n,)`` each."""
     info = pyogrio.read_info(path, layer=layer)
-    id_column = _id_column(
-        name for name, dtype in zip(info["fields"], info["dtypes"], strict=True) if dtype == "object"
-    )
-    columns = [id_column] if id_column else []
-    _, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=columns)
+    texts = [name for name, dtype in zip(info["fields"], info["dtypes"], strict=True) if dtype == "object"]
+    id_column, code_column = _first_of(ID_COLUMNS, texts), _first_of(CODE_COLUMNS, info["fields"])
+    columns = [name for name in (id_column, code_column) if name]
+    meta, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=columns)
     geometries = shapely.from_wkb(wkb, on_invalid="ignore")
-    return geometries, fields[0].astype(object) if fields else np.full(len(geometries), None, dtype=object)
+    values = dict(zip(meta["fields"], fields, strict=True))
+    ids = values[id_column].astype(object) if id_column else np.full(len(geometries), None, dtype=object)
+    codes = values[code_column].astype(str) if code_column else np.full(len(geometries), "")
+    return geometries, ids, np.char.add(f"{layer} ", codes)
 
 
-def _id_column(columns: Iterable[str]) -> str | None:
+def _first_of(names: Iterable[str], columns: Iterable[str]) -> str | None:
     by_name = {name.lower(): name for name in columns}
-    return next((by_name[name] for name in ID_COLUMNS if name in by_name), None)
+    return next((by_name[name] for name in names if name in by_name), None)

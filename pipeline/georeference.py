@@ -132,7 +132,7 @@ def understand(
     numbers = kind_of_numbers(_cured(sample, said))
     sentence = _SENTENCES.get((claim, numbers))
     if sentence is not None:
-        raise SourceError(sentence.format(name=name, found=found))
+        raise SourceError(sentence.format(name=name, found=found, fault=_FAULTS.get(numbers)))
     if claim == "degrees" and numbers == "degrees":
         _require_permission(name, found, said)
     findings += _remarks(claim, numbers, found)
@@ -154,6 +154,17 @@ def kind_of_numbers(points: Points) -> Numbers:
         if np.mean(is_so(there)) >= LIKELY_SHARE:
             return kind
     return "unknown"
+
+
+def what_is_not_grid(points: Points) -> str | None:
+    """What is the matter with ``points`` ``(n, 2)`` that are to be National Grid metres, in words; None for nothing.
+
+    Examples
+    --------
+    >>> what_is_not_grid(np.array([[358514.88, 161234.5]])), what_is_not_grid(np.array([[-2.6, 51.3]]))
+    (None, 'holds degrees of longitude and latitude')
+    """
+    return _FAULTS.get(kind_of_numbers(points))
 
 
 def on_land_square(points: Points) -> NDArray[np.bool_]:
@@ -197,21 +208,27 @@ _KINDS: dict[Numbers, Callable[[Points], NDArray[np.bool_]]] = {
     "lost digits": _has_lost_digits,
 }
 
+_FAULTS: dict[Numbers, str] = {
+    "swapped": "has its axes swapped (northing before easting)",
+    "millimetres": "is in millimetres, not metres",
+    "lost digits": "has lost the 100 km digits of its coordinates (they count from the corner of a square)",
+    "swapped degrees": "holds latitude before longitude",
+    "degrees": "holds degrees of longitude and latitude",
+    "unknown": "holds coordinates that do not lie in Great Britain's National Grid",
+}
+
 _SAVE = "or save the layer as EPSG:27700"
 _NOT_METRES: dict[Numbers, str] = {
-    "swapped": "{name} has its axes swapped (northing before easting). Say so: swap_axes: true in migration.yaml, "
-    "or exchange the columns.",
-    "millimetres": "{name} is in millimetres, not metres. Say so: unit_m: 0.001 in migration.yaml, " + _SAVE + ".",
-    "lost digits": "{name} has lost the 100 km digits of its coordinates (they count from the corner of a square). "
-    "Add them back: offset_easting_m and offset_northing_m in migration.yaml (ST is 300000 and 100000), " + _SAVE + ".",
-    "swapped degrees": "{name} holds latitude before longitude. Say so: swap_axes: true, crs: EPSG:4326 and "
-    "reproject: true in migration.yaml, " + _SAVE + ".",
-    "unknown": "{name} holds coordinates that do not lie in Great Britain's National Grid (it says: {found}). "
-    "Check which coordinate system it is in and save it as EPSG:27700.",
+    "swapped": "{name} {fault}. Say so: swap_axes: true in migration.yaml, or exchange the columns.",
+    "millimetres": "{name} {fault}. Say so: unit_m: 0.001 in migration.yaml, " + _SAVE + ".",
+    "lost digits": "{name} {fault}. Add them back: offset_easting_m and offset_northing_m in migration.yaml (ST is "
+    "300000 and 100000), " + _SAVE + ".",
+    "swapped degrees": "{name} {fault}. Say so: swap_axes: true, crs: EPSG:4326 and reproject: true in "
+    "migration.yaml, " + _SAVE + ".",
+    "unknown": "{name} {fault} (it says: {found}). Check which coordinate system it is in and save it as EPSG:27700.",
 }
 _DEGREES = (
-    "{name} says {found} but holds degrees of longitude and latitude. Say so: crs: EPSG:4326 and reproject: true "
-    "in migration.yaml, " + _SAVE + "."
+    "{name} says {found} but {fault}. Say so: crs: EPSG:4326 and reproject: true in migration.yaml, " + _SAVE + "."
 )
 _GRID_IN_DEGREES = (
     "{name} says {found} (what a GeoJSON without a crs member says) but holds National Grid metres. "

@@ -23,6 +23,7 @@ STILL_M = 0.1
 _MOVED_M = 0.5
 """Where neither says that the map moved this far, nothing is compared."""
 
+_ELSEWHERE_M = 1000.0
 _LEAST_PLACES = 20
 _MOST_DIFFERENCE, _OPPOSITE_FROM = 0.6, 1.5
 """The difference of two moves in units of the longer one: a tenth at most as a rule, 1 where one says that nothing
@@ -56,6 +57,11 @@ class Contradiction:
 def show_no_move(base: BaseMaps) -> bool:
     """Whether the base maps have corners in common, and not one in a hundred of them moved."""
     return base.corners is not None and bool(np.quantile(np.hypot(*base.corners.shift.T), 0.99) <= STILL_M)
+
+
+def lie_elsewhere(base: BaseMaps, places: Points) -> bool:
+    """Whether no corner of the base maps lies within a kilometre of any of ``places`` ``(n, 2)`` [m]."""
+    return base.corners is not None and not (base.corners.tree.query(places)[0] <= _ELSEWHERE_M).any()
 
 
 def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradiction | None:
