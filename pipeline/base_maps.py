@@ -16,7 +16,7 @@ import shapely
 
 from pipeline.control_input.derived import DERIVED_FILE
 from pipeline.files import sha256, whole_file
-from pipeline.georeference import what_is_not_grid
+from pipeline.georeference import fault_of_numbers
 from pipeline.master_map import FEATURES, LAYER, is_master_map, write_master_map
 from pipeline.settings import BaseMap
 from pipeline.storage import Migration
@@ -228,7 +228,7 @@ def _read_edition(file: _EditionFile) -> Drawing:
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
         raise SourceError(f"Base map {file.path.name} cannot be read ({error}). {_CURE}") from None
     drawing = Drawing(*(np.concatenate(column) for column in zip(*read, strict=True)))
-    fault = what_is_not_grid(shapely.bounds(drawing.geometries)[:, :2])
+    fault = fault_of_numbers(shapely.bounds(drawing.geometries)[:, :2])
     if fault is not None:
         raise SourceError(
             f"Base map {file.path.name} {fault}. Save it as EPSG:27700 (out of degrees with OSTN15). {_CURE}"

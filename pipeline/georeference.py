@@ -156,12 +156,14 @@ def kind_of_numbers(points: Points) -> Numbers:
     return "unknown"
 
 
-def what_is_not_grid(points: Points) -> str | None:
-    """What is the matter with ``points`` ``(n, 2)`` that are to be National Grid metres, in words; None for nothing.
+def fault_of_numbers(points: Points) -> str | None:
+    """What is the matter with ``points`` ``(n, 2)`` that should be National Grid metres, in words.
+
+    None for nothing, and where nobody can tell what.
 
     Examples
     --------
-    >>> what_is_not_grid(np.array([[358514.88, 161234.5]])), what_is_not_grid(np.array([[-2.6, 51.3]]))
+    >>> fault_of_numbers(np.array([[358514.88, 161234.5]])), fault_of_numbers(np.array([[-2.6, 51.3]]))
     (None, 'holds degrees of longitude and latitude')
     """
     return _FAULTS.get(kind_of_numbers(points))
@@ -214,7 +216,6 @@ _FAULTS: dict[Numbers, str] = {
     "lost digits": "has lost the 100 km digits of its coordinates (they count from the corner of a square)",
     "swapped degrees": "holds latitude before longitude",
     "degrees": "holds degrees of longitude and latitude",
-    "unknown": "holds coordinates that do not lie in Great Britain's National Grid",
 }
 
 _SAVE = "or save the layer as EPSG:27700"
@@ -225,7 +226,8 @@ _NOT_METRES: dict[Numbers, str] = {
     "300000 and 100000), " + _SAVE + ".",
     "swapped degrees": "{name} {fault}. Say so: swap_axes: true, crs: EPSG:4326 and reproject: true in "
     "migration.yaml, " + _SAVE + ".",
-    "unknown": "{name} {fault} (it says: {found}). Check which coordinate system it is in and save it as EPSG:27700.",
+    "unknown": "{name} holds coordinates that do not lie in Great Britain's National Grid (it says: {found}). "
+    "Check which coordinate system it is in and save it as EPSG:27700.",
 }
 _DEGREES = (
     "{name} says {found} but {fault}. Say so: crs: EPSG:4326 and reproject: true in migration.yaml, " + _SAVE + "."
