@@ -29,8 +29,9 @@ from transforms.errors import SettingsError, SourceError
 ID_COLUMNS = ("toid", "fid", "gml_id")
 """Text columns that may hold the TOID, the likeliest first; case does not matter. A number is only a row number."""
 
-CODE_COLUMNS = ("featcode", "feat_code", "feature_code", "featurecode", "descriptive_group", "code", "layer")
-"""Columns that may say what a feature is of, the likeliest first; case does not matter."""
+CODE_COLUMNS = ("featcode", "feat_code", "feature_code", "featurecode", "code", "layer")
+GROUP_COLUMNS = ("descriptive_group", "descriptivegroup", "descgroup", "theme")
+"""Columns that may say what a feature is of, by a code and in words; the likeliest first, case does not matter."""
 
 LEAST_IN_COMMON_RATIO = 0.01
 """Two editions of one place have most of their features in common."""
@@ -240,14 +241,17 @@ def _read_layer(path: Path, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Geometries, ids and kinds of a layer, ``(n,)`` each."""
     info = pyogrio.read_info(path, layer=layer)
     texts = [name for name, dtype in zip(info["fields"], info["dtypes"], strict=True) if dtype == "object"]
-    id_column, code_column = _first_of(ID_COLUMNS, texts), _first_of(CODE_COLUMNS, info["fields"])
-    columns = [name for name in (id_column, code_column) if name]
+    id_column = _first_of(ID_COLUMNS, texts)
+    kinds = [_first_of(names, info["fields"]) for names in (CODE_COLUMNS, GROUP_COLUMNS)]
+    columns = [name for name in (id_column, *kinds) if name]
     meta, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=columns)
     geometries = shapely.from_wkb(wkb, on_invalid="ignore")
     values = dict(zip(meta["fields"], fields, strict=True))
     ids = values[id_column].astype(object) if id_column else np.full(len(geometries), None, dtype=object)
-    codes = values[code_column].astype(str) if code_column else np.full(len(geometries), "")
-    return geometries, ids, np.char.add(f"{layer} ", codes)
+    kind = np.full(len(geometries), layer)
+    for name in filter(None, kinds):
+        kind = np.char.add(np.char.add(kind, " "), values[name].astype(str))
+    return geometries, ids, kind
 
 
 def _first_of(names: Iterable[str], columns: Iterable[str]) -> str | None:

@@ -7,6 +7,7 @@ new map and in none on the old one. Which enclosed faces are buildings the areas
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,11 @@ LARGEST_M2 = 10_000.0
 """Where neither edition has areas, a closed line about more than this is no building's outline."""
 
 COMMON_IDS_RATIO = 0.1
-"""With fewer ids in common than so many of either edition's features, ids do not say which line is which."""
+"""With fewer ids in common than so many of either edition's lines, ids do not say which line is which."""
 
 _USUAL_SIZE_RATIO = 0.99
+_BUILDING = re.compile(r"building|\b10021\b", re.IGNORECASE)
+"""What kinds of buildings are called; MasterMap's feature code of them is 10021."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Drawing:
     ids
         ``(n,)`` ids, None where unknown.
     kinds
-        ``(n,)`` what each feature is of: layer and feature code, as the delivery names them.
+        ``(n,)`` what each feature is of: its layer, descriptive group and feature code, as the delivery names them.
     """
 
     geometries: Geometries
@@ -66,10 +69,29 @@ class Drawing:
         return lines, self.kinds[is_line][row]
 
     @property
+    def line_ids(self) -> NDArray[np.object_]:
+        """The ids of the lines, None where unknown."""
+        return self.ids[self._is_line]
+
+    @property
     def each_once(self) -> Drawing:
         """The same without what it holds twice, as where tiles that overlap were put together."""
         first = _first_of_each(self.geometries)
         return Drawing(self.geometries[first], self.ids[first], self.kinds[first])
+
+    @property
+    def with_land_as_lines(self) -> Drawing:
+        """The same with only its buildings as areas, where their kind tells them from land: that is drawn in lines.
+
+        Of an edition without any lines those are the outlines of the land; else they are there.
+        """
+        is_area = shapely.get_dimensions(self.geometries) == 2
+        is_building = np.array([_BUILDING.search(kind) is not None for kind in self.kinds], dtype=bool)
+        is_land = is_area & ~is_building
+        if not (is_area & is_building).any() or not is_land.any():
+            return self
+        outlines = shapely.boundary(self.geometries[is_land & ~self._is_line.any()])
+        return self._with(outlines, in_place_of=is_land)
 
     @property
     def joined(self) -> Drawing:
@@ -108,19 +130,19 @@ class Drawing:
 def drawn_alike(before: Drawing, after: Drawing) -> tuple[Drawing, Drawing]:
     """Both editions so that they can be compared.
 
-    Each feature is there once. Buildings are areas, where one of them or both were drawn in lines alone. And lines are
-    joined where no ids say which is which, for one edition may cut them up where the other does not.
+    Each feature is there once. Areas are buildings alone, where their kinds tell these from land; and buildings are
+    areas, where one of the editions or both were drawn in lines. Lines are joined where no ids say which is which, for
+    one edition may cut them up where the other does not.
     """
-    before, after = before.each_once, after.each_once
-    has_common_ids = _has_common_ids(before, after)
+    before, after = before.each_once.with_land_as_lines, after.each_once.with_land_as_lines
+    is_known_by_id = _have_ids_in_common(before.line_ids, after.line_ids)
     before, after = _both_with_areas(before.without_rings_about_areas, after.without_rings_about_areas)
-    return (before, after) if has_common_ids else (before.joined, after.joined)
+    return (before, after) if is_known_by_id else (before.joined, after.joined)
 
 
-def _has_common_ids(before: Drawing, after: Drawing) -> bool:
-    one, two = ({str(value) for value in each.ids if value} for each in (before, after))
-    fewest = min(len(before.ids), len(after.ids))
-    return len(one & two) >= COMMON_IDS_RATIO * fewest
+def _have_ids_in_common(before: NDArray[np.object_], after: NDArray[np.object_]) -> bool:
+    one, two = ({str(value) for value in ids if value} for ids in (before, after))
+    return len(one & two) >= max(1.0, COMMON_IDS_RATIO * min(len(before), len(after)))
 
 
 def _both_with_areas(before: Drawing, after: Drawing) -> tuple[Drawing, Drawing]:

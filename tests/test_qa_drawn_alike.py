@@ -151,3 +151,27 @@ def test_what_a_map_holds_twice_is_there_once():
     twice = drawing(np.concatenate([once.geometries, once.geometries[::3]]))
     before, after = drawn_alike(once, twice)
     assert (before.geometries == after.geometries).all()
+
+
+LAND = drawing(on_new_map(FENCES), "General Surface")
+
+
+def together(*drawings):
+    return Drawing(
+        *(np.concatenate([getattr(each, name) for each in drawings]) for name in ("geometries", "ids", "kinds"))
+    )
+
+
+@pytest.mark.parametrize("building", ["Building", "topographicarea 10021"])
+def test_of_a_map_of_areas_buildings_are_told_from_land(building):
+    houses = drawing(on_new_map(HOUSES), building)
+    before, after = drawn_alike(in_lines(), together(houses, LAND))
+    assert is_same(after.areas, on_new_map(HOUSES))
+    assert (relation(before, after) == SAME_BUILDING).all()
+    assert len(after.geometries) == len(HOUSES) + len(FENCES), "the outlines of the land are its lines"
+
+
+def test_land_is_left_out_where_lines_are_its_outlines():
+    houses, fences = drawing(on_new_map(HOUSES), "Building"), drawing(on_new_map(sides(FENCES)), "fence")
+    before, after = drawn_alike(in_lines(), together(houses, LAND, fences))
+    assert len(after.geometries) == len(before.geometries)
