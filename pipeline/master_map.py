@@ -65,7 +65,8 @@ def write_master_map(files: Sequence[Path], target: Path, kinds: Collection[str]
     files
         The chunks of one edition.
     target
-        The GeoPackage; made, with the layer ``LAYER``: ``toid``, ``feature`` (one of ``FEATURES``) and ``COLUMNS``.
+        The GeoPackage; made, with the layer ``LAYER``: ``toid``, ``feature`` (one of ``FEATURES``), ``kind`` (with its
+        descriptive group) and ``COLUMNS``.
 
     kinds
         Which of ``FEATURES`` are wanted.
@@ -115,6 +116,10 @@ class _Feature:
     def version_number(self) -> int:
         text = self.values.get("version", "")
         return int(text) if text.isdigit() else 0
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.values.get('descriptiveGroup', '')}"
 
     @property
     def is_wanted(self) -> bool:
@@ -234,8 +239,8 @@ def _places(text: str) -> NDArray[np.float64]:
 
 
 def _append(target: Path, batch: Sequence[_Feature]) -> None:
-    names = ["toid", "feature", *COLUMNS.values()]
-    values = [[each.toid or None for each in batch], [each.kind for each in batch]]
+    names = ["toid", "feature", "kind", *COLUMNS.values()]
+    values = [[each.toid or None for each in batch], [each.kind for each in batch], [each.title for each in batch]]
     values += [[each.values.get(element) for each in batch] for element in COLUMNS]
     shapes = np.empty(len(batch), dtype=object)
     shapes[:] = [each.geometry for each in batch]

@@ -183,7 +183,9 @@ def _faces(lines: Geometries, kinds: NDArray[np.str_]) -> tuple[Geometries, Ints
     First closed lines and others by their kind, each for itself; and last all lines together.
     """
     names = np.char.add(kinds, np.where(shapely.is_closed(lines), " closed", ""))
-    faces = [_enclosed(group) for group in (*(lines[names == name] for name in np.unique(names)), lines)]
+    of_kind, count = np.unique(names, return_inverse=True, return_counts=True)[1:]
+    groups = np.split(lines[np.argsort(of_kind, kind="stable")], np.cumsum(count)[:-1])
+    faces = [_enclosed(group) for group in (*groups, lines)]
     number = np.repeat(np.arange(len(faces)), [len(each) for each in faces])
     every = np.concatenate(faces)
     first = _first_of_each(shapely.normalize(every))

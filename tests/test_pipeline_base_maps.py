@@ -20,10 +20,11 @@ def in_place(geometries):
     return shapely.transform(geometries, lambda places: places + CORNER)
 
 
-def migration_of(folder):
+def migration_of(folder, *, before="sources/old.gpkg", after="sources/new.gpkg"):
+    maps = {"before": before, "after": after}
     settings = {
         "title": "Test",
-        "base_maps": {"before": {"file": "sources/old.gpkg"}, "after": {"file": "sources/new.gpkg"}},
+        "base_maps": {name: {"file": each} if isinstance(each, str) else each for name, each in maps.items()},
         "layers": [{"name": "a", "file": "sources/a.gpkg"}],
     }
     return Migration(folder, Settings.model_validate(settings))
@@ -41,9 +42,9 @@ def write(path, geometries, code=None, layer="lines"):
         shapely.to_wkb(in_place(geometries)),
         fields,
         ["FEATCODE"] if fields else [],
-        layer=layer,
-        driver="GPKG",
-        geometry_type="Unknown",
+        layer=layer if path.suffix == ".gpkg" else path.stem,
+        driver={".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".tab": "MapInfo File", ".gml": "GML"}[path.suffix],
+        geometry_type="Unknown" if path.suffix == ".gpkg" else "LineString",
         crs="EPSG:27700",
         append=path.exists(),
     )
@@ -92,3 +93,42 @@ def test_base_maps_of_another_place_than_the_control_are_refused(tmp_path):
     refuse_other_move(base, places, shapely.get_coordinates(shift) + CORNER - places)
     with pytest.raises(SettingsError, match=r"within a kilometre of any control point\..*base_maps"):
         refuse_other_move(base, places + 20_000.0, np.ones((50, 2)))
+
+
+SQUARES = shapely.box([0, 575, 0, 575], [0, 0, 575, 575], [575, 1200, 575, 1200], [575, 575, 1200, 1200])
+
+
+@pytest.mark.parametrize("suffix", [".shp", ".tab", ".gml"])
+def test_a_map_in_tiles_is_one_map_and_nothing_is_written_beside_them(tmp_path, suffix):
+    """Nor are houses in pieces where an edge cuts them."""
+    _, new = editions(tmp_path)
+    lines = np.concatenate([sides(HOUSES), sides(FENCES)])
+    codes = np.repeat([1, 30], [len(sides(HOUSES)), len(sides(FENCES))])
+    (tmp_path / "sources/tiles").mkdir()
+    for number, square in enumerate(SQUARES):
+        inside = shapely.intersection(lines, square)
+        there = shapely.length(inside) > 0
+        write(tmp_path / f"sources/tiles/SU{number}{suffix}", inside[there], codes[there])
+    write(new, in_areas(np.delete(HOUSES, 7)).geometries)
+    before = listing(tmp_path / "sources")
+    base = read_base_maps(migration_of(tmp_path, before="sources/tiles"))
+    assert listing(tmp_path / "sources") == before
+    assert shapely.intersects(HOUSES, shapely.union_all(shapely.boundary(SQUARES))).sum() > 5
+    assert is_same(base.before.areas.geometries, in_place(HOUSES))
+
+
+def listing(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_layers_of_a_map_are_chosen_by_their_names(tmp_path):
+    old, new = editions(tmp_path)
+    for path, shapes in ((old, [HOUSES, sides(FENCES)]), (new, [on_new_map(HOUSES), on_new_map(sides(FENCES))])):
+        for name, each in zip(("houses", "fences"), shapes, strict=True):
+            write(path, each, layer=name)
+    chosen = {name: {"file": f"sources/{name[:3]}.gpkg", "layers": ["houses"]} for name in ("old", "new")}
+    migration = migration_of(tmp_path, before=chosen["old"], after=chosen["new"])
+    assert len(read_base_maps(migration).before.geometries) == len(HOUSES)
+    migration = migration_of(tmp_path, before=chosen["old"] | {"layers": ["hedges"]}, after=chosen["new"])
+    with pytest.raises(SourceError, match=r"no layer hedges; it has fences, houses\. Check base_maps"):
+        read_base_maps(migration)

@@ -33,6 +33,7 @@ __all__ = [
     "Origin",
     "Written",
     "inspect",
+    "layer_names",
     "open_batches",
     "rows_at_once",
     "write_batches",
@@ -73,6 +74,22 @@ def inspect(path: Path, layer: str | None = None) -> LayerInfo:
     """
     with open_batches(path, layer=layer) as stream:
         return stream.info
+
+
+def layer_names(path: Path) -> tuple[str, ...]:
+    """The layers with geometry that a file holds; its stem where its format holds one only.
+
+    Raises
+    ------
+    SourceError
+        If the file is missing, not one of the formats read, or broken.
+    """
+    source = recognise(path)
+    if source.driver in ("Parquet", "CSV", "XLSX"):
+        return (path.stem,)
+    from pipeline.formats.gdal import gdal_layers
+
+    return gdal_layers(source)
 
 
 def rows_at_once(path: Path, layer: str | None = None) -> int:

@@ -167,6 +167,12 @@ def _refuse_clash(path: Path, names: list[str]) -> None:
         raise SourceError(f"{path} has a column {GEOMETRY}, which is Post-PAI's own. Rename it in the source.")
 
 
+def gdal_layers(source: Source) -> tuple[str, ...]:
+    """The layers with geometry of a recognised file."""
+    with undisturbed(source) as name:
+        return tuple(_layers(source, name))
+
+
 def _layers(source: Source, name: str) -> list[str]:
     if source.driver in _SINGLE_LAYER:
         return [Path(name.rstrip("}")).stem]

@@ -9,7 +9,8 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 
-from pipeline.base_maps import readable_base_map
+from pipeline.map_file import map_file
+from pipeline.master_map import LAYER
 from pipeline.pages.map_frame import Extent
 from pipeline.pages.outlines import drawable
 from pipeline.storage import Migration
@@ -40,20 +41,15 @@ def new_map_around(migration: Migration, extent: Extent, shapes: NDArray[np.obje
 
 def _count(migration: Migration) -> int:
     try:
-        return sum(pyogrio.read_info(path, layer=layer)["features"] for path, layer in _new_map(migration))
-    except (SourceError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        path = _new_map(migration)
+        return int(pyogrio.read_info(path, layer=LAYER)["features"]) if path else 0
+    except (SourceError, pyogrio.errors.DataSourceError):
         return 0
 
 
-def _new_map(migration: Migration) -> list[tuple[Path, str]]:
-    """The file and the layers of the new base map; none where the settings name no map."""
+def _new_map(migration: Migration) -> Path | None:
     settings = migration.settings.base_maps.after
-    if settings is None:
-        return []
-    path = readable_base_map(migration, settings)
-    there = [name for name, _ in pyogrio.list_layers(path)]
-    chosen = [name for name in settings.layers if name in there]  # MasterMap's are chosen when it is made ready
-    return [(path, layer) for layer in chosen or there]
+    return map_file(migration, settings).path if settings else None
 
 
 def read_new_map(migration: Migration, extent: Extent) -> NDArray[np.object_]:
@@ -62,7 +58,8 @@ def read_new_map(migration: Migration, extent: Extent) -> NDArray[np.object_]:
     A page must not fail for want of a background: that the base map is readable is the quality stage's business.
     """
     try:
-        read = [pyogrio.raw.read(path, layer=layer, columns=[], bbox=extent)[2] for path, layer in _new_map(migration)]
-    except (SourceError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+        path = _new_map(migration)
+        read = pyogrio.raw.read(path, layer=LAYER, columns=[], bbox=extent)[2] if path else []
+    except (SourceError, pyogrio.errors.DataSourceError, ValueError):
         return np.empty(0, dtype=object)
-    return drawable([wkb for shapes in read for wkb in shapes])
+    return drawable(list(read))
