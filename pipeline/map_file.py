@@ -126,6 +126,8 @@ def _write_together(tiles: Sequence[Path], wanted: Sequence[str], target: Path) 
             raise SourceError(f"The base map has no layer {min(unknown)}; it has {there}.")
         chosen = [each for each in layers if not wanted or each[1] in wanted]
         parts = [part for tile, layer in chosen for part in _features(tile, layer)]
+        if not parts:
+            raise SourceError(f"The base map {tiles[0]} holds no feature.")
     geometries, ids, kinds = (np.concatenate(column) for column in zip(*parts, strict=True))
     pyogrio.raw.write(
         target,

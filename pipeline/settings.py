@@ -57,7 +57,7 @@ class FitSettings(_Strict):
 class BaseMap(_Strict):
     """One edition of the base map: what the council's layers were traced from."""
 
-    file: InsidePath = Field(description="The base map file, or a folder with the chunks of OS MasterMap GML.")
+    file: InsidePath = Field(description="The base map file, or a folder of tiles or of OS MasterMap GML.")
     layers: list[str] = Field(default_factory=list, description="Its layers (MasterMap: features); empty means all.")
 
 

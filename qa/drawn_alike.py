@@ -81,17 +81,14 @@ class Drawing:
 
     @property
     def with_land_as_lines(self) -> Drawing:
-        """The same with only its buildings as areas, where their kind tells them from land: that is drawn in lines.
-
-        Of an edition without any lines those are the outlines of the land; else they are there.
-        """
+        """The same with only its buildings as areas, where their kind tells them from land: that is drawn in lines."""
         is_area = shapely.get_dimensions(self.geometries) == 2
         is_building = np.array([_BUILDING.search(kind) is not None for kind in self.kinds], dtype=bool)
         is_land = is_area & ~is_building
         if not (is_area & is_building).any() or not is_land.any():
             return self
-        outlines = shapely.boundary(self.geometries[is_land & ~self._is_line.any()])
-        return self._with(outlines, in_place_of=is_land)
+        outlines = shapely.boundary(self.geometries[is_land])
+        return self._with(outlines[~_run_along(outlines, self.lines[0])], in_place_of=is_land)
 
     @property
     def joined(self) -> Drawing:
@@ -105,13 +102,13 @@ class Drawing:
         is_ring = shapely.is_closed(self.geometries)
         if not is_ring.any():
             return self
-        is_ring[is_ring] = _are_outlines(self.geometries[is_ring], self.areas)
+        is_ring[is_ring] = _run_along(self.geometries[is_ring], shapely.boundary(self.areas))
         return self._with(self.geometries[:0], in_place_of=is_ring)
 
     def closed_to(self, areas: Geometries) -> Drawing:
         """The same with ``areas`` in the place of the lines that are nothing but their outlines."""
         is_outline = self._is_line
-        is_outline[is_outline] = _are_outlines(self.geometries[is_outline], areas)
+        is_outline[is_outline] = _run_along(self.geometries[is_outline], shapely.boundary(areas))
         return self._with(areas, in_place_of=is_outline)
 
     @property
@@ -203,13 +200,12 @@ def _enclosed(lines: Geometries) -> Geometries:
     return faces[shapely.is_valid(faces)]
 
 
-def _are_outlines(lines: Geometries, areas: Geometries) -> Mask:
-    """Which of ``lines`` ``(n,)`` are made of sides of ``areas`` alone."""
+def _run_along(lines: Geometries, others: Geometries) -> Mask:
+    """Which of ``lines`` ``(n,)`` are made of segments of ``others`` alone."""
     segments, owner = _segments(lines)
-    sides, _ = _segments(shapely.boundary(areas))
-    number = np.unique(np.concatenate([segments, sides]), axis=0, return_inverse=True)[1]
-    is_side = np.isin(number[: len(segments)], number[len(segments) :])
-    return np.bincount(owner, weights=~is_side, minlength=len(lines)) == 0
+    number = np.unique(np.concatenate([segments, _segments(others)[0]]), axis=0, return_inverse=True)[1]
+    is_of_others = np.isin(number[: len(segments)], number[len(segments) :])
+    return np.bincount(owner, weights=~is_of_others, minlength=len(lines)) == 0
 
 
 def _segments(lines: Geometries) -> tuple[NDArray[np.float64], Ints]:

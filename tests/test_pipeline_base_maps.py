@@ -98,6 +98,14 @@ def test_base_maps_of_another_place_than_the_control_are_refused(tmp_path):
 SQUARES = shapely.box([0, 575, 0, 575], [0, 0, 575, 575], [575, 1200, 575, 1200], [575, 575, 1200, 1200])
 
 
+def test_a_map_without_features_is_refused(tmp_path):
+    old, new = editions(tmp_path)
+    write(old, MAP[:0])
+    write(new, on_new_map(MAP))
+    with pytest.raises(SourceError, match=r"old\.gpkg holds no feature\. Check base_maps"):
+        read_base_maps(migration_of(tmp_path))
+
+
 @pytest.mark.parametrize("suffix", [".shp", ".tab", ".gml"])
 def test_a_map_in_tiles_is_one_map_and_nothing_is_written_beside_them(tmp_path, suffix):
     """Nor are houses in pieces where an edge cuts them."""
