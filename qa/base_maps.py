@@ -30,6 +30,9 @@ ON_A_CORNER_M = 0.03
 MOST_SEGMENTS = 16
 """A longer line is cut for searching: a line is near as soon as any of its segments is."""
 
+BUILDINGS_RATIO = 0.05
+"""Every fourth feature of a map of the country is a building; one with fewer than so many areas shows none."""
+
 _NEIGHBOURS = 12
 _BUILDINGS = 5
 _POINTS_AT_ONCE = 100_000
@@ -73,6 +76,11 @@ class Edition:
         """Which area each geometry is, ``(n,)``; -1 for what is none."""
         is_area = shapely.get_dimensions(self.geometries) == 2
         return np.where(is_area, np.cumsum(is_area) - 1, -1)
+
+    @property
+    def shows_buildings(self) -> bool:
+        """Whether buildings are on it, and not only some areas among lines."""
+        return len(self.area_ids) >= BUILDINGS_RATIO * len(self.geometries) > 0
 
     def line_distance_m(self, points: Points, within_m: float = FAR_M) -> NDArray[np.float64]:
         """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``within_m``."""

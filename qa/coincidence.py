@@ -26,6 +26,9 @@ OUTER_CLASSES = 2 * CLASSES
 """Classes of the second distance: each once for features whose middle lies in a building and once for all others."""
 
 CELLS = CLASSES * OUTER_CLASSES
+FARTHEST = (CLASSES - 1) * OUTER_CLASSES + CLASSES - 1
+"""The class of what lies near nothing."""
+
 NEIGHBOURS = (0.25, 0.5, 0.25)
 """What each class of a distance takes of the one below, of its own and of the one above, where they are smoothed."""
 

@@ -69,6 +69,9 @@ class Signs:
         ``(n,)`` number of the capture method's name, from 1; 0 where it is not said, which tells nothing.
     date_prior
         ``(kinds, 2)`` as of ``date_prior``.
+    is_shown
+        ``(n,)`` whether the maps show anything there; elsewhere the place of a feature says and teaches nothing. To
+        points maps without buildings show nothing: a house may have moved where the fences about it did not.
     """
 
     on_before: NDArray[np.int_]
@@ -77,6 +80,7 @@ class Signs:
     dated: NDArray[np.int_]
     method: NDArray[np.int_]
     date_prior: NDArray[np.float64]
+    is_shown: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -164,18 +168,19 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
 def _log_of_date(signs: Signs, chances: NDArray[np.float64]) -> NDArray[np.float64]:
     counts = signs.date_prior.copy()
     np.add.at(counts, signs.dated, chances[:, :2])
-    return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER]))
+    return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER], signs.is_shown))
 
 
-def _misplaced_shares(chance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _misplaced_shares(chance: NDArray[np.float64], is_shown: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The share of the misplaced for each feature, from the chance ``(n,)`` that each of the others is one.
 
-    Traced outlines and points in houses show how few of them are misplaced. What stands freely shows no more of it than
+    Where the maps show nothing it is what is expected beforehand: nobody could have seen what is misplaced. Elsewhere
+    traced outlines and points in houses show how few of them are misplaced. What stands freely shows no more of it than
     that it lies like anything anywhere, and would count itself misplaced: so a layer never raises the share.
     """
-    others = chance.sum() - chance
-    learned = (_MISPLACED_WEIGHT * MISPLACED_CHANCE + others) / (_MISPLACED_WEIGHT + len(chance) - 1)
-    return np.minimum(learned, MISPLACED_CHANCE)
+    others = chance[is_shown].sum() - chance
+    learned = (_MISPLACED_WEIGHT * MISPLACED_CHANCE + others) / (_MISPLACED_WEIGHT + is_shown.sum() - 1)
+    return np.where(is_shown, np.minimum(learned, MISPLACED_CHANCE), MISPLACED_CHANCE)
 
 
 def _log_of_shares(
@@ -195,11 +200,11 @@ def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> ND
 
 
 def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected) -> NDArray[np.float64]:
-    apart = signs.is_told_apart
-    old, new = chances[:, OLD] * apart, chances[:, NEW] * apart
+    apart, shown = signs.is_told_apart, signs.is_shown
+    old, new = chances[:, OLD] * (apart & shown), chances[:, NEW] * (apart & shown)
     before, after = signs.on_before, signs.on_after
     inside_before, inside_after = inside_of_class(before), inside_of_class(after)
-    right = _Counts(expected.right_map, signs, chances[:, OLD], new)
+    right = _Counts(expected.right_map, signs, chances[:, OLD] * shown, new)
     on_right_before, on_right_after = right.log_share_before(), right.log_share_after()
     on_wrong_before, on_wrong_after = np.zeros(len(signs)), np.zeros(len(signs))
     for inside, share in enumerate(expected.wrong_map):
@@ -211,7 +216,7 @@ def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected
     if_old = on_right_before + np.where(apart, on_wrong_after, 0.0)
     if_new = np.where(apart, on_right_after + on_wrong_before, on_right_before)
     if_neither = anywhere[before] + np.where(apart, anywhere_again[inside_before, after], 0.0)
-    return np.column_stack([if_old, if_new, if_neither])
+    return np.where(shown[:, None], np.column_stack([if_old, if_new, if_neither]), 0.0)
 
 
 class _Counts:

@@ -75,6 +75,7 @@ REASONS = {
     "map_did_not_move": "The old and the new map agree here, so there is nothing to move.",
     "small_scale": "It was captured from a map of 1:10 000 or smaller, whose own error is as large as the shift.",
     "coarse_coordinates": "Its coordinates are rounded so coarsely that it may lie a metre off by that alone.",
+    "maps_show_nothing": "The base maps show nothing there, or no buildings: nobody can see whether it lies rightly.",
     "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
     "displaced_together": "It lies beside both maps, as far and in the same direction as others of its layer.",
     "displaced_around": "Much of its layer lies beside both maps here and there; nothing shows that it does not.",
@@ -292,6 +293,7 @@ def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regim
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
     reasons = _reasons_of(regime, is_still, seen, layer.dated)
     reasons |= {"tile_contradicted": is_contradicted, "still_contradicted": is_beside}
+    reasons["maps_show_nothing"] = ~seen.signs.is_shown & (layer.base is not None)
     for code, mask in reasons.items():
         for row in rows[mask]:
             regimes.reasons[row].append(code)

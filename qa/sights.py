@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from qa.base_maps import SEEN_WITHIN_M, BaseMaps, Edition, Geometries
 from qa.coincidence import (
     CELLS,
+    FARTHEST,
     Vertices,
     coincidence_m,
     distance_class,
@@ -107,7 +108,7 @@ def sights(layer: Alike, field: ShiftField, limits: Limits, simulated: int) -> S
         About so many displaced features are looked at, to learn what is to be expected.
     """
     apart, signs = _seen(layer, field, limits)
-    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, signs.on_before, simulated)
+    expected = None if layer.base is None else _expected(layer, layer.base.before, apart, signs, simulated)
     return Sights(apart, signs, origin_chances(signs, expected))
 
 
@@ -165,7 +166,10 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(apart.farthest_m < TELLING_SHIFT_M)
     dated = _believed(layer, apart, before, after, is_told_apart)
-    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior)
+    is_shown = apart.is_shown | (before != FARTHEST) | (after != FARTHEST)
+    if layer.are_points:
+        is_shown &= all(edition is not None and edition.shows_buildings for edition in editions)
+    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown)
 
 
 @dataclass(frozen=True)
@@ -174,12 +178,14 @@ class _Apart:
 
     ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they surely differ (all of them
     where they do so nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
+    ``is_shown`` says whether the maps have anything in common all round some of it.
     """
 
     usual_m: NDArray[np.float64]
     farthest_m: NDArray[np.float64]
     is_still: NDArray[np.bool_]
     telling: Vertices
+    is_shown: NDArray[np.bool_]
 
     @property
     def shift_m(self) -> NDArray[np.float64]:
@@ -190,18 +196,19 @@ class _Apart:
 
 def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
     shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
-    surely_m, is_still = shift_m, np.zeros(vertices.count, dtype=bool)
+    surely_m, is_still, is_shown = shift_m, *np.zeros((2, vertices.count), dtype=bool)
     if base is not None:
         observed = base.observed_shift(vertices.points)
         length = np.linalg.norm(observed.shift, axis=1)
         seen = observed.distance_m <= SEEN_WITHIN_M
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
+        is_shown = vertices.mean((seen & observed.is_within).astype(float)) > 0.0
         surely_m = np.where(seen, length - observed.spread_m, shift_m)
         shift_m = np.where(seen, length, shift_m)
     differ = ~(surely_m < TELLING_SHIFT_M)
     telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
-    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling)
+    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling, is_shown)
 
 
 def _believed(
@@ -240,12 +247,11 @@ def _pushed(
     return before, after
 
 
-def _expected(layer: Alike, edition: Edition, apart: _Apart, drawn: NDArray[np.int_], simulated: int) -> Expected:
-    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer.
-
-    ``drawn`` ``(n,)`` are the classes of the features as they lie on the old map, ``edition``; about ``simulated``
-    displaced ones are looked at.
+def _expected(layer: Alike, edition: Edition, apart: _Apart, signs: Signs, simulated: int) -> Expected:
+    """The classes to expect on the right map, on the wrong one, and of a misplaced feature, by displacing the layer on
+    the old map, ``edition``; about ``simulated`` displaced features are looked at.
     """
+    shown, drawn = signs.is_shown, signs.on_before
     random = _InAnyOrder(np.random.default_rng(0), apart.telling.middle())
     vertices, near = apart.telling, apart.shift_m[:, None]
     rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
@@ -255,10 +261,11 @@ def _expected(layer: Alike, edition: Edition, apart: _Apart, drawn: NDArray[np.i
         far = np.exp(random.uniform(least, most))
         misplaced = vertices.displaced(far[:, None] * random.directions())
         seen = _classes(misplaced, edition, layer.are_points)
-        anywhere += np.bincount(seen, minlength=CELLS)
+        anywhere += np.bincount(seen[shown], minlength=CELLS)
         for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
             displaced = start.displaced(near * random.directions())
-            np.add.at(cells, (inside_of_class(begun), _classes(displaced, edition, layer.are_points)), 1.0)
+            found = inside_of_class(begun), _classes(displaced, edition, layer.are_points)
+            np.add.at(cells, tuple(each[shown] for each in found), 1.0)
     anywhere = smoothed(anywhere)
     right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
     return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))

@@ -95,6 +95,30 @@ def in_houses(buildings, seed=4):
     return shapely.points(centres + np.random.default_rng(seed).normal(0, 0.3, centres.shape))
 
 
+def test_beyond_the_edge_of_the_maps_nothing_is_settled(base, western):
+    """And nothing is learned there: the others fare as if they were the whole layer."""
+    outlines = western[0][::2]
+    beyond = shapely.transform(outlines, lambda places: places + np.array([0.0, 5000.0]))
+    both = np.concatenate([outlines, beyond])
+    regimes = judged(both, base, captured_on=np.full(len(both), BEFORE))
+    alone = judged(outlines, base, captured_on=np.full(len(outlines), BEFORE))
+    first, rest = slice(0, len(outlines)), slice(len(outlines), None)
+    np.testing.assert_allclose(regimes.wrong_chance_ratio[first], alone.wrong_chance_ratio, rtol=0.2, atol=1e-6)
+    assert not any("maps_show_nothing" in codes for codes in regimes.reasons[first])
+    assert regimes.wrong_chance_ratio[rest].min() > limits_in_force().wrong_chance_ratio
+    assert all("maps_show_nothing" in codes for codes in regimes.reasons[rest])
+
+
+def test_maps_without_buildings_show_nothing_to_points_but_to_outlines(western):
+    fences = shapely.boundary(plots()[0])
+    base = BaseMaps.of(*(Edition.of(each, np.full(len(each), None)) for each in (fences, on_new_map(fences))))
+    for layer, is_settled in (("outlines", True), ("addresses", False)):
+        geometries = LAYERS[layer](*western)
+        regimes = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
+        assert ("maps_show_nothing" in regimes.reasons[0]) is not is_settled
+        assert (regimes.wrong_chance_ratio.max() <= limits_in_force().wrong_chance_ratio) == is_settled
+
+
 LAYERS = {"outlines": lambda areas, buildings: areas[::2], "addresses": lambda areas, buildings: in_houses(buildings)}
 LAYERS["trees"] = lambda areas, buildings: beside(areas)
 
@@ -432,7 +456,7 @@ def test_features_that_lie_as_they_should_vouch_for_those_of_which_it_cannot_be_
     for count in (3, 300):
         classes = np.resize([on_a_line, on_a_line, anywhere], count)
         dated, nothing = np.full(count, DATED_BEFORE), np.zeros(count, dtype=int)
-        signs = Signs(classes, classes, nothing > 0, dated, nothing, date_prior(0.02))
+        signs = Signs(classes, classes, nothing > 0, dated, nothing, date_prior(0.02), nothing == 0)
         chances.append(origin_chances(signs, expected).chances[2, NEITHER])
     assert chances[1] < 0.5 * MISPLACED_CHANCE < chances[0]
 

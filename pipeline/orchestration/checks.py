@@ -180,6 +180,13 @@ WRITTEN_FINELY = Check(
     "be. If of more, these may lie further off than counts as wrong by that alone, and they go to officers. Ask for "
     "the layer with its full coordinates; where there are none and rough places will do, set that limit higher for it.",
 )
+SHOWN_ON_MAPS = Check(
+    "shift",
+    "shown_on_maps",
+    "The base maps reach as far as the layer, and show buildings where it has points; for 5 % of the features they may "
+    "not. If for more: nobody can see whether these lie where they should, and they go to officers. Name base maps of "
+    "the whole place, with its buildings, under base_maps in migration.yaml and run again.",
+)
 STILL_AS_CONTROL_SAYS = Check(
     "shift",
     "still_as_control_says",
@@ -309,9 +316,9 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
     longest_m = float(np.max(moved_m, initial=0.0))
     reasons, many = shifted["regime_reasons"].to_pylist(), max(len(shifted), 1)
-    disproved, coarse, contradicted = (
+    disproved, coarse, contradicted, unseen = (
         sum(not those.isdisjoint(codes) for codes in reasons) / many
-        for those in (_DISPROVED, {"coarse_coordinates"}, {"still_contradicted"})
+        for those in (_DISPROVED, {"coarse_coordinates"}, {"still_contradicted"}, {"maps_show_nothing"})
     )
     displaced = float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / many
     unread = unread_dates(migration, layer)
@@ -324,6 +331,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         _few(DATES_READ, "unread_share", sum(unread.values()) / many, _such(unread)),
         _few(LIES_ON_A_MAP, "displaced_share", displaced, _displacement(shifted)),
         _few(WRITTEN_FINELY, "coarse_share", coarse),
+        _few(SHOWN_ON_MAPS, "unseen_share", unseen),
         _few(STILL_AS_CONTROL_SAYS, "contradicted_share", contradicted),
     ]
 
