@@ -77,11 +77,6 @@ class Edition:
         is_area = shapely.get_dimensions(self.geometries) == 2
         return np.where(is_area, np.cumsum(is_area) - 1, -1)
 
-    @property
-    def shows_buildings(self) -> bool:
-        """Whether buildings are on it, and not only some areas among lines."""
-        return len(self.area_ids) >= BUILDINGS_RATIO * len(self.geometries) > 0
-
     def line_distance_m(self, points: Points, within_m: float = FAR_M) -> NDArray[np.float64]:
         """Distance ``(n,)`` in metres to the nearest line or outline; infinite beyond ``within_m``."""
         distance = np.full(len(points), np.inf)
@@ -181,6 +176,13 @@ class BaseMaps:
         """Pair the features of both editions and their corners."""
         matches = match_features(before.geometries, after.geometries, before.ids, after.ids)
         return cls(before, after, matches, _common_corners(before, matches))
+
+    @cached_property
+    def show_buildings(self) -> bool:
+        """Whether buildings are on both, and not only some areas among lines."""
+        return all(
+            len(each.area_ids) >= BUILDINGS_RATIO * len(each.geometries) > 0 for each in (self.before, self.after)
+        )
 
     @cached_property
     def area_after(self) -> NDArray[np.int_]:

@@ -97,6 +97,11 @@ class Drawing:
         return self._with(chains, in_place_of=self._is_line)
 
     @property
+    def without_areas(self) -> Drawing:
+        """The same without its areas."""
+        return self._with(self.geometries[:0], in_place_of=shapely.get_dimensions(self.geometries) == 2)
+
+    @property
     def without_rings_about_areas(self) -> Drawing:
         """The same without closed lines round its areas: which of both another edition shows could not be told."""
         is_ring = shapely.is_closed(self.geometries)
@@ -128,8 +133,8 @@ def drawn_alike(before: Drawing, after: Drawing) -> tuple[Drawing, Drawing]:
     """Both editions so that they can be compared.
 
     Each feature is there once. Areas are buildings alone, where their kinds tell these from land; and buildings are
-    areas, where one of the editions or both were drawn in lines. Lines are joined where no ids say which is which, for
-    one edition may cut them up where the other does not.
+    areas, where one of the editions or both were drawn in lines. Buildings that one of them alone shows are left out.
+    Lines are joined where no ids say which is which, for one edition may cut them up where the other does not.
     """
     before, after = before.each_once.with_land_as_lines, after.each_once.with_land_as_lines
     is_known_by_id = _have_ids_in_common(before.line_ids, after.line_ids)
@@ -146,11 +151,16 @@ def _both_with_areas(before: Drawing, after: Drawing) -> tuple[Drawing, Drawing]
     was, now = before.areas, after.areas
     if not len(was) and not len(now):
         return before.closed_to(_small_rings(before)), after.closed_to(_small_rings(after))
-    if len(was) < AREAS_OF_OTHER_RATIO * len(now):
-        return before.closed_to(_buildings(before, now)), after
-    if len(now) < AREAS_OF_OTHER_RATIO * len(was):
-        return before, after.closed_to(_buildings(after, was))
-    return before, after
+    if _are_few(was, now):
+        before = before.closed_to(_buildings(before, now))
+    elif _are_few(now, was):
+        after = after.closed_to(_buildings(after, was))
+    was, now = before.areas, after.areas
+    return (before.without_areas, after.without_areas) if _are_few(was, now) or _are_few(now, was) else (before, after)
+
+
+def _are_few(areas: Geometries, others: Geometries) -> bool:
+    return len(areas) < AREAS_OF_OTHER_RATIO * len(others)
 
 
 def _small_rings(drawing: Drawing) -> Geometries:

@@ -162,13 +162,13 @@ def lie_on_old_map(
 def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Signs]:
     apart = _apart(Vertices.of(layer.geometries), layer.base, field, limits)
     editions = (None, None) if layer.base is None else (layer.base.before, layer.base.after)
-    before, after = (_classes(apart.telling, edition, layer.are_points) for edition in editions)
+    before, after = (_classes(layer, apart.telling, edition) for edition in editions)
     _, method = np.unique(np.append("", layer.method), return_inverse=True)
     is_told_apart = ~(apart.farthest_m < TELLING_SHIFT_M)
-    dated = _believed(layer, apart, before, after, is_told_apart)
-    is_shown = apart.is_shown | (before != FARTHEST) | (after != FARTHEST)
+    is_shown = apart.is_shown | ((before != FARTHEST) & (after != FARTHEST))
     if layer.are_points:
-        is_shown &= all(edition is not None and edition.shows_buildings for edition in editions)
+        is_shown &= layer.base is not None and layer.base.show_buildings
+    dated = _believed(layer, apart, before, after, is_told_apart & is_shown)
     return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown)
 
 
@@ -212,11 +212,11 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
 
 
 def _believed(
-    layer: Alike, apart: _Apart, before: NDArray[np.int_], after: NDArray[np.int_], is_told_apart: NDArray[np.bool_]
+    layer: Alike, apart: _Apart, before: NDArray[np.int_], after: NDArray[np.int_], is_asked: NDArray[np.bool_]
 ) -> NDArray[np.int_]:
     """What is said of each capture ``(n,)``, but not where those that say the same lie, together, on the other map."""
     believed, middle = layer.dated.copy(), apart.telling.middle()
-    is_asked = is_told_apart & np.isfinite(middle[:, 0])
+    is_asked = is_asked & np.isfinite(middle[:, 0])
     for kinds, instead, is_of_old in ((SAYS_OLD, NOT_BEFORE, True), (SAYS_NEW, NOT_AFTER, False)):
         rows = np.flatnonzero(is_asked & np.isin(layer.dated, kinds))
         if layer.base is None or not len(rows):
@@ -241,7 +241,7 @@ def _pushed(
         for _ in range(max(1, _PUSHED // max(len(rows), _FEW_FEATURES)))
     ]
     before, after = (
-        np.concatenate([_classes(each, edition, layer.are_points)[rows] for each in pushed])
+        np.concatenate([_classes(layer, each, edition)[rows] for each in pushed])
         for edition in (base.before, base.after)
     )
     return before, after
@@ -260,22 +260,28 @@ def _expected(layer: Alike, edition: Edition, apart: _Apart, signs: Signs, simul
     for _ in range(rounds):
         far = np.exp(random.uniform(least, most))
         misplaced = vertices.displaced(far[:, None] * random.directions())
-        seen = _classes(misplaced, edition, layer.are_points)
+        seen = _classes(layer, misplaced, edition)
         anywhere += np.bincount(seen[shown], minlength=CELLS)
         for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
             displaced = start.displaced(near * random.directions())
-            found = inside_of_class(begun), _classes(displaced, edition, layer.are_points)
+            found = inside_of_class(begun), _classes(layer, displaced, edition)
             np.add.at(cells, tuple(each[shown] for each in found), 1.0)
     anywhere = smoothed(anywhere)
     right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
     return Expected(right, smoothed_rows(wrong), anywhere, smoothed_rows(again))
 
 
-def _classes(vertices: Vertices, edition: Edition | None, are_points: bool) -> NDArray[np.int_]:
-    """The distance class of each feature on a map, ``(n,)``; where there is none, that of the farthest."""
-    if edition is None:
-        return distance_class(np.full((vertices.count, 2), np.inf), np.zeros(vertices.count, dtype=bool))
-    return distance_class(coincidence_m(vertices, edition, are_points), is_in_building(vertices, edition))
+def _classes(layer: Alike, vertices: Vertices, edition: Edition | None) -> NDArray[np.int_]:
+    """The distance class of each feature on a map, ``(n,)``; where there is none, that of the farthest.
+
+    What lies in a building is told from other things only where both maps show buildings.
+    """
+    in_building = np.zeros(vertices.count, dtype=bool)
+    if layer.base is None or edition is None:
+        return distance_class(np.full((vertices.count, 2), np.inf), in_building)
+    if layer.base.show_buildings:
+        in_building = is_in_building(vertices, edition)
+    return distance_class(coincidence_m(vertices, edition, layer.are_points), in_building)
 
 
 class _InAnyOrder:

@@ -174,3 +174,9 @@ def test_land_is_left_out_where_lines_are_its_outlines():
     houses, fences = drawing(on_new_map(HOUSES), "Building"), drawing(on_new_map(sides(FENCES)), "fence")
     before, after = drawn_alike(in_lines(), together(houses, LAND, fences))
     assert len(after.geometries) == len(before.geometries)
+
+
+def test_buildings_that_one_map_alone_shows_are_left_out():
+    fences = drawing(sides(FENCES))
+    for before, after in ((fences, in_areas()), (in_areas(), fences)):
+        assert [len(each.areas) for each in drawn_alike(before, after)] == [0, 0]

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import shapely
+from test_qa_drawn_alike import sides
 from two_maps import SHIFT, LittleField, base_maps, is_west, on_new_map, plots
 
 from qa.base_maps import BaseMaps, Edition
 from qa.captures import Evidence
 from qa.coincidence import CELLS
+from qa.drawn_alike import Drawing, drawn_alike
 from qa.limits import limits_in_force
 from qa.origin import (
     DATED_BEFORE,
@@ -109,14 +111,47 @@ def test_beyond_the_edge_of_the_maps_nothing_is_settled(base, western):
     assert all("maps_show_nothing" in codes for codes in regimes.reasons[rest])
 
 
-def test_maps_without_buildings_show_nothing_to_points_but_to_outlines(western):
-    fences = shapely.boundary(plots()[0])
-    base = BaseMaps.of(*(Edition.of(each, np.full(len(each), None)) for each in (fences, on_new_map(fences))))
+def maps_of(*editions):
+    drawings = drawn_alike(*(Drawing(each, np.full(len(each), None), np.full(len(each), "")) for each in editions))
+    return BaseMaps.of(*(Edition.of(each.geometries, each.ids) for each in drawings))
+
+
+@pytest.mark.parametrize("whole", ["old", "new"])
+def test_where_only_one_of_the_maps_reaches_nothing_is_settled(western, whole):
+    """A layer would seem to lie where that one shows something, all of it."""
+    areas, buildings = plots()
+    old = np.concatenate([shapely.boundary(areas), buildings])
+    south = shapely.bounds(old)[:, 3] < 600.0
+    base = maps_of(old, on_new_map(old[south])) if whole == "old" else maps_of(old[south], on_new_map(old))
+    outlines = western[0][::2]
+    outlines = outlines if whole == "old" else on_new_map(outlines)
+    regimes = judged(outlines, base, captured_on=np.full(len(outlines), BEFORE if whole == "old" else AFTER))
+    beyond = shapely.bounds(outlines)[:, 1] > 850.0
+    assert all("maps_show_nothing" in codes for codes, is_so in zip(regimes.reasons, beyond, strict=True) if is_so)
+    assert regimes.wrong_chance_ratio[beyond].min() > limits_in_force().wrong_chance_ratio
+    assert not any("dates_disproved" in codes for codes in regimes.reasons)
+    right = "affected" if whole == "old" else "already_new"
+    assert set(regimes.regime[shapely.bounds(outlines)[:, 3] < 550.0]) == {right}
+
+
+@pytest.mark.parametrize("with_buildings", ["neither", "old", "new"])
+def test_maps_of_which_one_has_no_buildings_show_nothing_to_points_but_to_outlines(western, with_buildings):
+    """What is about a house would seem to be about one on that map alone, whichever it was drawn on."""
+    areas, buildings = plots()
+    fences, both = sides(areas), np.concatenate([sides(areas), buildings])
+    old, new = (both if with_buildings == which else fences for which in ("old", "new"))
+    base = maps_of(old, on_new_map(new))
     for layer, is_settled in (("outlines", True), ("addresses", False)):
         geometries = LAYERS[layer](*western)
         regimes = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
         assert ("maps_show_nothing" in regimes.reasons[0]) is not is_settled
-        assert (regimes.wrong_chance_ratio.max() <= limits_in_force().wrong_chance_ratio) == is_settled
+        settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
+        assert settled.all() if is_settled else not settled.any()
+        assert set(regimes.regime[settled]) <= {"affected"}
+    gardens = shapely.buffer(in_houses(western[1]), 9.0)
+    chances = judged(gardens, base, captured_on=np.full(len(gardens), BEFORE))
+    assert set(chances.regime) <= {"affected", "unknown"}
+    assert not any("dates_disproved" in codes for codes in chances.reasons)
 
 
 LAYERS = {"outlines": lambda areas, buildings: areas[::2], "addresses": lambda areas, buildings: in_houses(buildings)}
