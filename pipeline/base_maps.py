@@ -134,7 +134,7 @@ def _read(before: MapFile, after: MapFile) -> BaseMaps:
             f"Base maps {before.name} and {after.name} have next to nothing in common: {len(base.matches):,} "
             f"of {fewest:,} features. Name two editions of one map, both as EPSG:27700. {CURE}"
         )
-    return base
+    return base.in_common
 
 
 def _read_edition(file: MapFile) -> Drawing:

@@ -134,13 +134,33 @@ def test_where_only_one_of_the_maps_reaches_nothing_is_settled(western, whole):
     assert set(regimes.regime[shapely.bounds(outlines)[:, 3] < 550.0]) == {right}
 
 
+@pytest.mark.parametrize("with_fences", ["old", "new"])
+def test_what_only_one_of_the_maps_shows_is_no_evidence(western, with_fences):
+    """Plots follow their fences, which the other map leaves out: they would seem to be off that one."""
+    areas, buildings = plots()
+    both = np.concatenate([buildings, sides(areas)])
+    old, new = (both if with_fences == which else buildings for which in ("old", "new"))
+    base = maps_of(old, on_new_map(new)).in_common
+    assert len(base.before.geometries) == len(base.after.geometries) == len(buildings)
+    outlines, captured = mixed(western[0])
+    regimes = judged(outlines, base, captured_on=captured)
+    assert "already_new" not in regimes.regime[:40]
+    assert "affected" not in regimes.regime[50:90]
+
+
+def test_maps_that_differ_by_a_few_features_stay_as_they_are(base):
+    old, new = base.before.geometries, base.after.geometries
+    fewer = maps_of(old, new[20:])
+    assert fewer.in_common is fewer
+
+
 @pytest.mark.parametrize("with_buildings", ["neither", "old", "new"])
 def test_maps_of_which_one_has_no_buildings_show_nothing_to_points_but_to_outlines(western, with_buildings):
     """What is about a house would seem to be about one on that map alone, whichever it was drawn on."""
     areas, buildings = plots()
     fences, both = sides(areas), np.concatenate([sides(areas), buildings])
     old, new = (both if with_buildings == which else fences for which in ("old", "new"))
-    base = maps_of(old, on_new_map(new))
+    base = maps_of(old, on_new_map(new)).in_common
     for layer, is_settled in (("outlines", True), ("addresses", False)):
         geometries = LAYERS[layer](*western)
         regimes = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE))
