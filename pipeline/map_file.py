@@ -45,6 +45,9 @@ TILES = (".gpkg", ".shp", ".tab", ".mif", ".geojson", ".json", ".gml", ".fgb", "
 
 CURE = "Check base_maps in migration.yaml."
 
+_COLUMNS = ("toid", "kind")
+"""What is read of what was made; of an earlier version, which had others, nothing is taken for it."""
+
 
 @dataclass(frozen=True)
 class MapFile:
@@ -55,7 +58,7 @@ class MapFile:
 
     def read(self) -> Drawing:
         """Everything the edition shows."""
-        _, _, wkb, (ids, kinds) = pyogrio.raw.read(self.path, layer=LAYER, columns=["toid", "kind"])
+        _, _, wkb, (ids, kinds) = pyogrio.raw.read(self.path, layer=LAYER, columns=list(_COLUMNS))
         return Drawing(shapely.from_wkb(wkb), ids.astype(object), np.where(kinds == None, "", kinds).astype(str))  # noqa: E711
 
 
@@ -69,7 +72,8 @@ def map_file(migration: Migration, settings: BaseMap) -> MapFile:
     """
     files = delivered_files(migration.source(settings.file))
     states = [(file.as_posix(), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    made = migration.made_base_map(hashlib.sha256(repr((states, settings.layers)).encode()).hexdigest()[:16])
+    digest = hashlib.sha256(repr((_COLUMNS, states, settings.layers)).encode()).hexdigest()[:16]
+    made = migration.made_base_map(digest)
     if not made.exists():
         with whole_file(made) as beside:
             if is_master_map(files[0]):
@@ -133,7 +137,7 @@ def _write_together(tiles: Sequence[Path], wanted: Sequence[str], target: Path) 
         target,
         shapely.to_wkb(geometries),
         [ids, kinds],
-        ["toid", "kind"],
+        list(_COLUMNS),
         layer=LAYER,
         driver="GPKG",
         geometry_type="Unknown",
