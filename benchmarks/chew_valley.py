@@ -1,11 +1,11 @@
 """The whole job on boroughs with known truth, beside what people do today.
 
-    python benchmarks/chew_valley.py [WORLD ...] [--keep FOLDER]
+    python benchmarks/chew_valley.py [WORLD ...] [--editions both|before|after|none] [--keep FOLDER]
 
 A world is a folder with ``control/``, ``base/``, ``layers/`` and ``truth/``: ``../shared/data/chew_valley`` (the
 default) or one that ``tests/borough.py`` made, of any seed and kind. A migration folder is built for each, every stage
 runs up to the verdicts, and only then the truth is opened. With ``--keep`` the migration folders stay there, and the
-next run takes control and fit from them.
+next run takes control and fit from them. ``--editions`` says which editions of the base map the council has.
 
 Three figures are printed for each layer and for all of them:
 
@@ -33,6 +33,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pyogrio
 import shapely
+import yaml
 from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
@@ -41,6 +42,7 @@ sys.path.insert(0, str(ROOT))
 WORLD = ROOT.parent / "shared" / "data" / "chew_valley"
 
 WRONG_M = 1.0
+EDITIONS = ("both", "before", "after", "none")
 DENSIFY = 0.2
 
 MIGRATION = """\
@@ -147,7 +149,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             place = options.keep / world.name if options.keep else Path(folder)
             print(f"\n== {world.name}", flush=True)
-            outcomes[world.name] = measure_world(world.resolve(), place)
+            outcomes[world.name] = measure_world(world.resolve(), place, options.editions)
     print(f"\n{HEADER}")
     for name, outcome in outcomes.items():
         print(outcome.line(name))
@@ -159,13 +161,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Three figures on worlds with known truth.")
     parser.add_argument("worlds", nargs="*", type=Path, default=[WORLD])
+    parser.add_argument("--editions", choices=EDITIONS, default="both", help="which editions of the base map are named")
     parser.add_argument("--keep", type=Path, help="where the migration folders stay")
     parser.add_argument("--curve", type=Path, help="where the calibration is written, qa/risk_curve.csv for good")
     return parser.parse_args()
 
 
-def measure_world(world: Path, folder: Path) -> Outcome:
-    migration = build_migration(world, folder)
+def measure_world(world: Path, folder: Path, editions: str = "both") -> Outcome:
+    migration = build_migration(world, folder, editions)
     run_stages(migration)
     names = [layer.name for layer in migration.settings.layers]
     outcome = Outcome.together([outcome_of(migration, world, name) for name in names])
@@ -179,7 +182,7 @@ def measure_world(world: Path, folder: Path) -> Outcome:
     return outcome
 
 
-def build_migration(world: Path, folder: Path) -> Any:
+def build_migration(world: Path, folder: Path, editions: str = "both") -> Any:
     from pipeline.storage import Migration
 
     if not (folder / "migration.yaml").exists():
@@ -187,8 +190,20 @@ def build_migration(world: Path, folder: Path) -> Any:
         (folder / "sources").symlink_to(world, target_is_directory=True)
         is_chew_valley = (world / "world.json").exists()
         settings = MIGRATION if is_chew_valley else (ROOT / "data/demo/migration.yaml").read_text(encoding="utf-8")
-        (folder / "migration.yaml").write_text(settings, encoding="utf-8")
+        (folder / "migration.yaml").write_text(_with_editions(settings, editions), encoding="utf-8")
     return Migration.open(folder)
+
+
+def _with_editions(settings: str, editions: str) -> str:
+    """The settings with only those named; without a new map there is nothing to attach to."""
+    said = yaml.safe_load(settings)
+    for edition in {"before", "after"} - {editions}:
+        if editions != "both":
+            del said["base_maps"][edition]
+    for layer in said["layers"]:
+        if "after" not in said["base_maps"] and layer.get("strategy") == "shift_and_reattach":
+            layer["strategy"] = "shift"
+    return yaml.safe_dump(said, sort_keys=False)
 
 
 def run_stages(migration: Any) -> None:

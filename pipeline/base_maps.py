@@ -1,6 +1,7 @@
 """The two editions of the base map, read and weighed against the control.
 
-What is asked of them is in ``qa/base_maps.py``, how they are delivered in ``map_file.py``.
+What is asked of them is in ``qa/base_maps.py``, what where one alone is at hand in ``qa/lone_edition.py``, how they are
+delivered in ``map_file.py``, and what cannot be right in ``base_map_faults.py``.
 """
 
 from __future__ import annotations
@@ -11,25 +12,29 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import shapely
 
+from pipeline.base_map_faults import (
+    refuse_misnamed,
+    refuse_nothing_in_common,
+    refuse_nothing_known,
+    refuse_numbers,
+)
 from pipeline.control_input.derived import DERIVED_FILE
+from pipeline.field_file import read_field
 from pipeline.files import sha256
-from pipeline.georeference import fault_of_numbers
-from pipeline.map_file import CURE, MapFile, delivered_files, map_file
+from pipeline.fitted import Fitted
+from pipeline.map_file import MapFile, delivered_files, map_file
 from pipeline.storage import Migration
+from pipeline.used_control import used_control
 from qa.base_maps import BaseMaps, Edition
 from qa.drawn_alike import Drawing, drawn_alike
-from qa.same_move import STILL_M, Doubted, contradiction, lie_elsewhere
-from transforms.contract import Points
-from transforms.errors import SettingsError, SourceError
-
-LEAST_IN_COMMON_RATIO = 0.01
-"""Two editions of one place have most of their features in common."""
+from qa.lone_edition import with_other_edition
+from qa.same_move import Doubted
+from transforms.contract import Control
 
 
-def read_base_maps(migration: Migration) -> BaseMaps | None:
-    """The base maps of a migration, or None where the settings do not name both editions.
+def read_editions(migration: Migration) -> BaseMaps | None:
+    """Both editions as they were delivered, or None where the settings do not name both.
 
     Raises
     ------
@@ -39,40 +44,43 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     settings = migration.settings.base_maps
     if settings.before is None or settings.after is None:
         return None
-    return _read(*(map_file(migration, each) for each in (settings.before, settings.after)))
+    return _read(map_file(migration, settings.before), map_file(migration, settings.after))
 
 
-def refuse_other_move(base: BaseMaps, places: Points, shift: Points) -> None:
-    """Refuse base maps that show another move than the control, ``shift`` ``(n, 2)`` at ``places`` ``(n, 2)`` [m].
+def read_base_maps(migration: Migration) -> BaseMaps | None:
+    """What layers are compared with: both editions, or the one that the settings name and what the fitted shift makes
+    of it; None where they name none.
 
     Raises
     ------
+    SourceError
+        If a file the settings name cannot be read, or shows nothing where there is control.
     SettingsError
-        If they contradict it all over, or are of another place.
+        If one edition is named, and is the other one by the control.
+    FieldError
+        If one edition is named and no shift is fitted.
     """
-    if lie_elsewhere(base, places):
-        raise SettingsError(
-            "No corner of the base maps lies within a kilometre of any control point. Name the base maps of this place "
-            "under base_maps in migration.yaml, or its control files under control, and run again."
-        )
-    found = contradiction(base, places, shift)
-    if found is None:
-        return
-    if found.is_opposite:
-        what = "the opposite way, so before and after are exchanged in one of them"
-    elif found.offset_m is not None and min(found.said_m, found.shown_m) > STILL_M:
-        east, north = found.offset_m
-        what = (
-            f"{found.shown_m:.2f} m; the control has it {east:+.2f} m east and {north:+.2f} m north of that all over, "
-            "so a map, or the control, came through a wrong transformation of coordinates"
-        )
-    else:
-        what = f"{found.shown_m:.2f} m, so they are not the editions before and after that move"
-    raise SettingsError(
-        f"At {found.places:,} places the map moved {found.said_m:.2f} m by the control (the median) and by the base "
-        f"maps {what}. Correct base_maps in migration.yaml, or leave out the control files that are wrong, and run "
-        "again."
-    )
+    settings = migration.settings.base_maps
+    if settings.lone is None:
+        return read_editions(migration)
+    file, fitted = map_file(migration, settings.lone), read_field(migration.field_file)
+    return _read_lone(file, fitted, migration.control_table, is_new=settings.before is None)
+
+
+def refuse_misnamed_edition(migration: Migration, control: Control) -> None:
+    """Refuse the one edition that the settings name where it is the other one by the control.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    SettingsError
+        If it is.
+    """
+    settings = migration.settings.base_maps
+    if settings.lone is not None:
+        file = map_file(migration, settings.lone)
+        refuse_misnamed(file.name, _read_edition(file), control, is_new=settings.before is None)
 
 
 def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted | None:
@@ -128,18 +136,21 @@ def _read(before: MapFile, after: MapFile) -> BaseMaps:
     """Kept for the next layer: a base map takes longer to read than most layers to judge."""
     drawings = drawn_alike(_read_edition(before), _read_edition(after))
     base = BaseMaps.of(*(Edition.of(each.geometries, each.ids) for each in drawings))
-    fewest = min(len(base.before.geometries), len(base.after.geometries))
-    if len(base.matches) < LEAST_IN_COMMON_RATIO * fewest:
-        raise SourceError(
-            f"Base maps {before.name} and {after.name} have next to nothing in common: {len(base.matches):,} "
-            f"of {fewest:,} features. Name two editions of one map, both as EPSG:27700. {CURE}"
-        )
+    refuse_nothing_in_common(before.name, after.name, base)
     return base.in_common
+
+
+@lru_cache(maxsize=1)
+def _read_lone(file: MapFile, fitted: Fitted, control_table: Path, *, is_new: bool) -> BaseMaps:
+    """Kept for the next layer."""
+    drawing, control = _read_edition(file), used_control(control_table)
+    refuse_misnamed(file.name, drawing, control, is_new=is_new)
+    base = with_other_edition(drawn_alike(drawing, drawing)[0], fitted.field, control, is_new=is_new)
+    refuse_nothing_known(file.name, base)
+    return base
 
 
 def _read_edition(file: MapFile) -> Drawing:
     drawing = file.read()
-    fault = fault_of_numbers(shapely.bounds(drawing.geometries)[:, :2])
-    if fault is not None:
-        raise SourceError(f"Base map {file.name} {fault}. Save it as EPSG:27700 (out of degrees with OSTN15). {CURE}")
+    refuse_numbers(file.name, drawing)
     return drawing

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline.base_maps import base_map_hashes, read_base_maps, refuse_other_move
+from pipeline.base_map_faults import refuse_other_move
+from pipeline.base_maps import base_map_hashes, read_editions, refuse_misnamed_edition
 from pipeline.breaks_file import write_breaks
 from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.derived import DERIVED_FILE, derive_control
@@ -74,7 +75,8 @@ def check_control(migration: Migration) -> ControlSummary:
     ControlError
         If there is no usable control at all.
     SettingsError
-        If the base maps show another move than the control files, or none and there are no files.
+        If the base maps show another move than the control files, or none and there are no files; or the one that is
+        named is the other edition.
     LogError
         If the log of decisions is damaged.
     """
@@ -105,8 +107,9 @@ def _refuse_other_base_maps(migration: Migration, read: ControlTable) -> None:
     """Points that the base maps gave agree with them, so the delivered ones are asked; without these, whether anything
     moved at all.
     """
-    base = read_base_maps(migration)
+    base = read_editions(migration)
     if base is None:
+        refuse_misnamed_edition(migration, read.control)
         return
     rows = read.usable & (read.file_names != DERIVED_FILE)
     if rows.any():
@@ -149,7 +152,7 @@ def check_control_files(
 
 def _deriver(migration: Migration) -> Deriver | None:
     """What makes control of the base maps, under the hash of both editions; None where they are not to give any."""
-    base = read_base_maps(migration) if migration.settings.derives_control else None
+    base = read_editions(migration) if migration.settings.derives_control else None
     if base is None:
         return None
     hashes = base_map_hashes(migration)

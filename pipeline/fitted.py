@@ -14,7 +14,7 @@ from transforms.piecewise import Piecewise
 from transforms.tabulated import Tabulated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A fitted shift field and its provenance.
 

@@ -18,6 +18,7 @@ from pipeline.files import whole_file
 from pipeline.geometry.linear_copy import linear_copy
 from pipeline.made_from import made_from, why_mixed
 from pipeline.storage import Migration
+from pipeline.used_control import used_control
 from qa import triage
 from qa.base_maps import BaseMaps
 from qa.completeness import require_the_same_rows
@@ -30,7 +31,6 @@ from qa.relations import NO_BUILDING
 from qa.risk import expected_wrong, measured_curve
 from qa.shape import CommonVertices
 from qa.topology import parted_pairs, shared_edge_gap_m
-from transforms.contract import Control
 from transforms.errors import SourceError
 
 _ANSWERED_BY_THE_MAP = ("base_map_disagrees", "control_disagrees")
@@ -105,7 +105,7 @@ class _Proposal:
         self.settings = migration.settings.layer(layer_name)
         self.limits: Limits = limits_in_force(migration.settings.limits_of(layer_name))
         self.base: BaseMaps | None = read_base_maps(migration)
-        self.control = _used_control(migration)
+        self.control = used_control(migration.control_table)
         before, unread_before = linear_copy(staged["pai_geometry"].to_pylist())
         after, unread_after = linear_copy(shifted["pai_geometry"].to_pylist())
         self.unread = unread_before | unread_after
@@ -131,6 +131,11 @@ class _Proposal:
         return np.array(["map_did_not_move" in codes for codes in self.regimes.reasons], dtype=bool)
 
     @property
+    def is_one_edition(self) -> bool:
+        """Whether one edition of the base map was delivered, so that only the control says how the map moved."""
+        return self.base is not None and self.base.is_lone
+
+    @property
     def strategy(self) -> Strategy:
         return self.settings.strategy
 
@@ -146,6 +151,9 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
     findings = findings_of(measures, move.moved, limits)
     for code in _ANSWERED_BY_THE_MAP:
         findings[code] &= ~proposal.is_placed_by_map
+    if proposal.is_one_edition:
+        is_unseen = move.moved & ~proposal.is_placed_by_map & (measures["control_distance_m"] > _SPEAKS_WITHIN_M)
+        findings["far_from_control"] |= is_unseen
     findings |= _stage_findings(proposal) | (more or {})
     return triage.triage(
         regimes.regime, regimes.reasons, move.moved, regimes.wrong_chance_ratio, position_doubt, out_m, findings, limits
@@ -170,6 +178,8 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     reach_m = measures["base_map_reach_m"]
     is_across = (reach_m > measures["break_distance_m"]) & (measures["base_map_within_ratio"] < 1.0)
     is_silent = is_partial | is_across | (reach_m > _SPEAKS_WITHIN_M)
+    if proposal.is_one_edition:
+        is_silent |= reach_m > 0.0
     chance = np.where(is_silent, np.maximum(seen, alone), seen)
     moved_alone = _moves_with_building(proposal.move, measures) & (reach_m > 0.0)
     of_neighbours_m = np.fmax(uncertainty_m, measures["base_map_error_m"])
@@ -238,14 +248,6 @@ def _changed_relations(migration: Migration, layer_name: str, count: int) -> Mas
     changed = np.zeros(count, dtype=bool)
     changed[pq.read_table(migration.consequences(layer_name), columns=["pai_row"])["pai_row"].to_numpy()] = True
     return {"relation_changed": changed}
-
-
-def _used_control(migration: Migration) -> Control:
-    columns = ["old_easting", "old_northing", "new_easting", "new_northing", "verdict"]
-    table = pq.read_table(migration.control_table, columns=columns)
-    places = np.stack([table[name].to_numpy(zero_copy_only=False) for name in columns[:4]], axis=1).astype(float)
-    used = np.array(table["verdict"].to_pylist(), dtype=str) == "used"
-    return Control(places[used, :2], places[used, 2:])
 
 
 def _booleans(column: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -79,7 +79,7 @@ def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
     SourceError
         If the layer is not shifted, or was before the shift was fitted anew, or a base map cannot be read.
     SettingsError
-        If the layer is to be re-attached and no base maps are named.
+        If the layer is to be re-attached and no new map is named.
     """
     settings = migration.settings.layer(layer_name)
     shifted = _read_shifted(migration, layer_name)
@@ -94,9 +94,9 @@ def reattach_layer(migration: Migration, layer_name: str) -> ReattachSummary:
 def _attach_again(
     migration: Migration, settings: LayerSettings, shifted: pa.Table, base: BaseMaps | None
 ) -> ReattachSummary:
-    if base is None:
+    if base is None or migration.settings.base_maps.after is None:
         raise SettingsError(
-            f"Layer {settings.name} cannot be re-attached: base_maps names no old and new edition. Name both in "
+            f"Layer {settings.name} cannot be re-attached: base_maps names no new map. Name it as after in "
             "migration.yaml, or set the layer's strategy to shift."
         )
     outcome = _reattached(migration, settings, shifted, base)

@@ -62,7 +62,7 @@ class BaseMap(_Strict):
 
 
 class BaseMaps(_Strict):
-    """The old and the new edition of the base map, and the day the council began to use the new one."""
+    """The old and the new edition of the base map, or one of them, and the day the council began to use the new one."""
 
     before: BaseMap | None = Field(None, description="The old map.")
     after: BaseMap | None = Field(None, description="The new map.")
@@ -73,8 +73,13 @@ class BaseMaps(_Strict):
 
     @property
     def are_both_given(self) -> bool:
-        """Whether the old and the new map are named: without both nothing is compared with them."""
+        """Whether the old and the new map are named: only then they show how the map moved."""
         return None not in (self.before, self.after)
+
+    @property
+    def lone(self) -> BaseMap | None:
+        """The edition that is named where the other is not."""
+        return None if self.are_both_given else self.before or self.after
 
 
 class LayerSettings(_Strict):

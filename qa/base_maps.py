@@ -168,15 +168,31 @@ class CommonCorners:
     object_tree: cKDTree
     known: NDArray[np.int_]
 
+    @classmethod
+    def of(cls, before: Edition, places: Points, shift: Points, area: NDArray[np.int_]) -> CommonCorners:
+        """Of corners at ``places`` ``(m, 2)`` of the old edition, and the area that each belongs to; -1 for none."""
+        is_area = area >= 0
+        area, of_areas = area[is_area], shift[is_area]
+        of_area = _median_by(area, of_areas, len(before.area_ids))
+        spread_m = _spread_by(area, of_areas, of_area)
+        known = np.flatnonzero(np.isfinite(spread_m))
+        centres = shapely.get_coordinates(shapely.centroid(before.areas.geometries[known])).reshape(-1, 2)
+        return cls(cKDTree(places), shift, of_area, spread_m, cKDTree(centres), known)
+
 
 @dataclass(frozen=True, eq=False)
 class BaseMaps:
-    """The old and the new base map, which features of them are the same, and the corners they have in common."""
+    """The old and the new base map, which features of them are the same, and the corners they have in common.
+
+    ``corners`` is None where none shows how the map moved. ``is_lone`` says that one edition was delivered and the
+    other made of it (``lone_edition.py``): then the corners are the control.
+    """
 
     before: Edition
     after: Edition
     matches: Matches
     corners: CommonCorners | None
+    is_lone: bool = False
 
     @classmethod
     def of(cls, before: Edition, after: Edition) -> BaseMaps:
@@ -214,6 +230,20 @@ class BaseMaps:
         found[old[both]] = new[both]
         return found
 
+    def surround(self, points: Points) -> NDArray[np.bool_]:
+        """Whether corners of the maps lie all round each of ``points`` ``(n, 2)`` on the old map, near by."""
+        all_round = np.zeros(len(points), dtype=bool)
+        for first in range(0, len(points), _POINTS_AT_ONCE):
+            some = points[first : first + _POINTS_AT_ONCE]
+            distance_m, corner = _nearest(self._places, some)
+            near = distance_m[:, -1] <= SEEN_WITHIN_M
+            all_round[first : first + len(some)] = near & _is_within(some, self.matches.corner_before[corner])
+        return all_round
+
+    @cached_property
+    def _places(self) -> cKDTree:
+        return cKDTree(self.matches.corner_before)
+
     def observed_shift(self, points: Points) -> ObservedShift:
         """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
 
@@ -240,14 +270,20 @@ def _median_of_nearest(
     points: Points, corners: CommonCorners
 ) -> tuple[Points, NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """What ``ObservedShift`` holds, from the nearest corners alone."""
-    neighbours = min(_NEIGHBOURS, corners.tree.n)
-    distance, corner = (found.reshape(len(points), neighbours) for found in corners.tree.query(points, k=neighbours))
+    distance, corner = _nearest(corners.tree, points)
     shift = corners.shift[corner]
     middle, spread = _middle_and_spread(shift)
     reach = distance[:, -1].copy()
     on_it = distance[:, 0] <= ON_A_CORNER_M
     middle[on_it], spread[on_it], reach[on_it] = shift[on_it, 0], 0.0, 0.0
     return middle, spread, reach, on_it | _is_within(points, np.asarray(corners.tree.data)[corner])
+
+
+def _nearest(tree: cKDTree, points: Points) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
+    """Distance and row of the corners nearest to each point, ``(n, k)``, the nearest first."""
+    neighbours = min(_NEIGHBOURS, tree.n)
+    distance, corner = tree.query(points, k=neighbours)
+    return distance.reshape(len(points), neighbours), corner.reshape(len(points), neighbours)
 
 
 def _middle_and_spread(shift: NDArray[np.float64]) -> tuple[Points, NDArray[np.float64]]:
@@ -314,18 +350,8 @@ def _cut(lines: Geometries) -> Geometries:
 def _common_corners(before: Edition, matches: Matches) -> CommonCorners | None:
     shift = matches.corner_after - matches.corner_before
     near = np.linalg.norm(shift, axis=1) <= LONGEST_SHIFT_M
-    if not near.any():
-        return None
     area = before.area_of_row[matches.old[matches.corner_pair]]
-    is_area = near & (area >= 0)
-    area = area[is_area]
-    of_area = _median_by(area, shift[is_area], len(before.area_ids))
-    spread_m = _spread_by(area, shift[is_area], of_area)
-    known = np.flatnonzero(np.isfinite(spread_m))
-    centres = shapely.get_coordinates(shapely.centroid(before.areas.geometries[known]))
-    return CommonCorners(
-        cKDTree(matches.corner_before[near]), shift[near], of_area, spread_m, cKDTree(centres.reshape(-1, 2)), known
-    )
+    return CommonCorners.of(before, matches.corner_before[near], shift[near], area[near]) if near.any() else None
 
 
 def _spread_by(group: NDArray[np.int_], values: Points, middle: Points) -> NDArray[np.float64]:

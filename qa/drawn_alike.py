@@ -164,7 +164,7 @@ def _are_few(areas: Geometries, others: Geometries) -> bool:
 
 
 def _small_rings(drawing: Drawing) -> Geometries:
-    lines, _ = drawing.lines
+    lines, _ = drawing.joined.lines
     rings = _enclosed(lines[shapely.is_closed(lines)])
     return rings[shapely.area(rings) <= LARGEST_M2]
 

@@ -137,4 +137,6 @@ def line_distance_change_m(before: Points, after: Points, base: BaseMaps, near_m
     """By how much the distance of points to their nearest line changed, ``(n,)``; NaN if it was over ``near_m``."""
     old = base.before.line_distance_m(before)
     new = base.after.line_distance_m(after)
-    return np.where(old <= near_m, np.abs(new - old), np.nan)
+    near, change = old <= near_m, np.full(len(before), np.nan)
+    change[near] = np.abs(new[near] - old[near])
+    return change

@@ -203,7 +203,8 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
         seen = observed.distance_m <= SEEN_WITHIN_M
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
-        is_shown = vertices.mean((seen & observed.is_within).astype(float)) > 0.0
+        around = base.surround(vertices.points) if base.is_lone else seen & observed.is_within
+        is_shown = vertices.mean(around.astype(float)) > 0.0
         surely_m = np.where(seen, length - observed.spread_m, shift_m)
         shift_m = np.where(seen, length, shift_m)
     differ = ~(surely_m < TELLING_SHIFT_M)

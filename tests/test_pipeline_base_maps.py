@@ -7,7 +7,8 @@ import shapely
 from test_qa_drawn_alike import FENCES, HOUSES, in_areas, is_same, sides
 from two_maps import on_new_map
 
-from pipeline.base_maps import read_base_maps, refuse_other_move
+from pipeline.base_map_faults import refuse_other_move
+from pipeline.base_maps import read_base_maps
 from pipeline.settings import Settings
 from pipeline.storage import Migration
 from transforms.errors import SettingsError, SourceError

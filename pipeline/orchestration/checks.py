@@ -144,9 +144,10 @@ SHIFTS_USUAL = Check(
 ORIGIN_SHOWN = Check(
     "shift",
     "origin_shown",
-    "Both editions of the base map are named. If not, only dates tell which map a feature was drawn on, nothing tells "
-    "what is misplaced, and nearly everything goes to officers: name them under base_maps in migration.yaml or, if "
-    "there are none, allow more to be wrong (limits: acceptable_wrong_ratio: 0.05).",
+    "An edition of the base map is named, old or new. With both, far more is settled than with one. If there is "
+    "neither, only dates tell which map a feature was drawn on, nothing tells what is misplaced, and nearly everything "
+    "goes to officers: name what there is under base_maps in migration.yaml or, if there is none, allow more to be "
+    "wrong (limits: acceptable_wrong_ratio: 0.05).",
 )
 ORIGIN_AS_SAID = Check(
     "shift",
@@ -321,12 +322,13 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         for those in (_DISPROVED, {"coarse_coordinates"}, {"still_contradicted"}, {"maps_show_nothing"})
     )
     displaced = float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / many
-    unread = unread_dates(migration, layer)
+    unread, maps = unread_dates(migration, layer), migration.settings.base_maps
+    editions = [name for name, edition in (("before", maps.before), ("after", maps.after)) if edition]
     limit_m = limits_in_force(migration.settings.limits_of(layer)).shift_m
     return [
         FEATURES_KEPT.result(staged.equals(shifted["pai_row"]), staged=len(staged), shifted=len(shifted)),
         SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
-        ORIGIN_SHOWN.result(migration.settings.base_maps.are_both_given or not is_moving),
+        ORIGIN_SHOWN.result(bool(editions) or not is_moving, named=", ".join(editions) or "neither"),
         _few(ORIGIN_AS_SAID, "disproved_share", disproved, _days(migration, layer)),
         _few(DATES_READ, "unread_share", sum(unread.values()) / many, _such(unread)),
         _few(LIES_ON_A_MAP, "displaced_share", displaced, _displacement(shifted)),

@@ -1,0 +1,119 @@
+"""One edition of the base map at hand: what the other was is told by the shift, and how it moved by the control."""
+
+import numpy as np
+import pytest
+import shapely
+from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
+
+from qa.drawn_alike import Drawing
+from qa.lone_edition import AT_A_BUILDING_M, on_its_lines, with_other_edition
+from transforms.contract import Control
+
+AREAS, HOUSES = (shapes[is_west(shapes)] for shapes in plots())
+OLD = np.concatenate([shapely.boundary(AREAS), HOUSES])
+CENTRES = shapely.get_coordinates(shapely.centroid(HOUSES))
+NO_CONTROL = Control(np.array([[-5e3, -5e3]]), np.array([[-5e3, -5e3]]) + SHIFT)
+
+
+class WestField(LittleField):
+    """The little field, which can be gone back along, and is unsure north of a line."""
+
+    def __init__(self, sure_south_of=np.inf):
+        super().__init__()
+        self._sure_south_of = sure_south_of
+
+    def uncertainty(self, points):
+        return np.where(points[:, 1] < self._sure_south_of, 0.1, 1.5)
+
+    @property
+    def inverse(self):
+        return lambda points: points - SHIFT
+
+
+def drawing(geometries):
+    ids = np.array([f"osgb{number}" for number in range(len(geometries))], dtype=object)
+    return Drawing(geometries, ids, np.full(len(geometries), ""))
+
+
+def corners(of, noise_m=0.0, seed=1):
+    """Control at every corner of houses of the old map, its new places scattered."""
+    places = shapely.get_coordinates(of)
+    scatter = np.random.default_rng(seed).normal(0, noise_m, places.shape)
+    return Control(places, places + SHIFT + scatter)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_other_edition_is_the_one_at_hand_carried_by_the_shift(is_new):
+    at_hand = drawing(on_new_map(OLD) if is_new else OLD)
+    base = with_other_edition(at_hand, WestField(), NO_CONTROL, is_new=is_new)
+    assert base.is_lone
+    assert shapely.equals_exact(base.before.geometries, OLD, tolerance=1e-6).all()
+    assert shapely.equals_exact(base.after.geometries, on_new_map(OLD), tolerance=1e-6).all()
+    assert base.area_after[:-1].tolist() == list(range(len(HOUSES)))
+    assert np.allclose(base.matches.corner_after - base.matches.corner_before, SHIFT)
+    assert base.surround(CENTRES[:50]).any()
+    assert not base.surround(CENTRES[:1] - 5000.0).any()
+
+
+def test_where_the_shift_is_unsure_nothing_is_compared():
+    middle = np.median(CENTRES[:, 1])
+    base = with_other_edition(drawing(on_new_map(OLD)), WestField(middle), NO_CONTROL, is_new=True)
+    kept = shapely.bounds(base.before.geometries)
+    assert 0 < len(kept) < len(OLD)
+    assert kept[:, 3].max() < middle
+
+
+def test_what_the_map_has_of_nulls_and_heights_does_no_harm():
+    geometries = np.array([None, shapely.Polygon(), *shapely.force_3d(on_new_map(HOUSES), 7.0)], dtype=object)
+    base = with_other_edition(drawing(geometries), WestField(), NO_CONTROL, is_new=True)
+    assert shapely.equals_exact(base.before.geometries, HOUSES, tolerance=1e-6).all()
+
+
+def test_how_the_map_moved_is_what_the_control_says_and_not_what_was_carried():
+    """The shift says 2.7 m for all; by its control, one house moved by four metres more."""
+    more = np.array([4.0, 0.0])
+    control, own = corners(HOUSES[1:]), corners(HOUSES[:1])
+    control = Control(np.concatenate([control.before, own.before]), np.concatenate([control.after, own.after + more]))
+    base = with_other_edition(drawing(on_new_map(OLD)), WestField(), control, is_new=True)
+    observed = base.observed_shift(CENTRES[:2])
+    assert np.allclose(observed.shift, [SHIFT + more, SHIFT])
+    assert observed.distance_m.tolist() == [0.0, 0.0]
+
+    silent = with_other_edition(drawing(on_new_map(OLD)), WestField(), NO_CONTROL, is_new=True)
+    assert (silent.observed_shift(CENTRES[:2]).distance_m > 1000).all()
+
+
+def test_a_single_point_at_a_house_is_believed_no_more_than_control_scatters_at_others():
+    control = corners(HOUSES[1:], noise_m=0.3)
+    single = Control(shapely.get_coordinates(HOUSES[0])[:1], shapely.get_coordinates(HOUSES[0])[:1] + SHIFT)
+    control = Control(np.concatenate([control.before, single.before]), np.concatenate([control.after, single.after]))
+    base = with_other_edition(drawing(on_new_map(OLD)), WestField(), control, is_new=True)
+    assert base.observed_shift(CENTRES[:1]).spread_m[0] == pytest.approx(0.3 * np.sqrt(2), rel=0.15)
+
+    alone = with_other_edition(drawing(on_new_map(OLD)), WestField(), single, is_new=True)
+    assert 0.2 <= alone.observed_shift(CENTRES[:1]).spread_m[0] <= 0.5
+
+
+def test_control_beside_a_house_is_not_of_it():
+    corner = shapely.get_coordinates(HOUSES[0])[:1]
+    away = (corner - CENTRES[:1]) / np.linalg.norm(corner - CENTRES[:1])
+    for out_m, is_its_own in ((0.5 * AT_A_BUILDING_M, True), (2.0 * AT_A_BUILDING_M, False)):
+        control = Control(corner + out_m * away, corner + out_m * away + SHIFT)
+        base = with_other_edition(drawing(on_new_map(OLD)), WestField(), control, is_new=True)
+        assert (base.observed_shift(CENTRES[:1]).distance_m[0] == 0.0) == is_its_own
+
+
+def test_control_tells_which_edition_a_map_is():
+    control = corners(HOUSES, noise_m=0.2)
+    on_old, on_new = on_its_lines(drawing(OLD), control)
+    assert on_old > 9 * on_new
+    on_old, on_new = on_its_lines(drawing(on_new_map(OLD)), control)
+    assert on_new > 9 * on_old
+
+
+def test_control_that_did_not_move_or_lies_off_the_lines_tells_nothing():
+    places = shapely.get_coordinates(HOUSES)
+    still = Control(places, places + 0.3)
+    off = Control(CENTRES, CENTRES + SHIFT)
+    for control in (still, off):
+        assert on_its_lines(drawing(OLD), control) == (0, 0)
