@@ -180,7 +180,7 @@ def test_without_base_maps_the_refusal_says_what_to_do(migration, monkeypatch, t
     )
     (tmp_path / "migration.yaml").write_text(text, encoding="utf-8")
     without = Migration(migration.root, read_settings(tmp_path / "migration.yaml"))
-    with pytest.raises(SettingsError, match="Name both in"):
+    with pytest.raises(SettingsError, match="Name it as after in"):
         run(without, "sites", monkeypatch)
 
 
