@@ -59,7 +59,7 @@ class Drawing:
     @property
     def areas(self) -> Geometries:
         """The areas, ``(a,)``."""
-        return self.geometries[shapely.get_dimensions(self.geometries) == 2]
+        return self.geometries[self._is_area]
 
     @property
     def lines(self) -> tuple[Geometries, NDArray[np.str_]]:
@@ -82,10 +82,9 @@ class Drawing:
     @property
     def with_land_as_lines(self) -> Drawing:
         """The same with only its buildings as areas, where their kind tells them from land: that is drawn in lines."""
-        is_area = shapely.get_dimensions(self.geometries) == 2
         is_building = np.array([_BUILDING.search(kind) is not None for kind in self.kinds], dtype=bool)
-        is_land = is_area & ~is_building
-        if not (is_area & is_building).any() or not is_land.any():
+        is_land = self._is_area & ~is_building
+        if not (self._is_area & is_building).any() or not is_land.any():
             return self
         outlines = shapely.boundary(self.geometries[is_land])
         return self._with(outlines[~_run_along(outlines, self.lines[0])], in_place_of=is_land)
@@ -99,7 +98,7 @@ class Drawing:
     @property
     def without_areas(self) -> Drawing:
         """The same without its areas."""
-        return self._with(self.geometries[:0], in_place_of=shapely.get_dimensions(self.geometries) == 2)
+        return self._with(self.geometries[:0], in_place_of=self._is_area)
 
     @property
     def without_rings_about_areas(self) -> Drawing:
@@ -115,6 +114,10 @@ class Drawing:
         is_outline = self._is_line
         is_outline[is_outline] = _run_along(self.geometries[is_outline], shapely.boundary(areas))
         return self._with(areas, in_place_of=is_outline)
+
+    @property
+    def _is_area(self) -> Mask:
+        return np.asarray(shapely.get_dimensions(self.geometries) == 2)
 
     @property
     def _is_line(self) -> Mask:

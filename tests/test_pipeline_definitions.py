@@ -11,7 +11,7 @@ from outcomes import make_migration
 
 from pipeline.definitions import defs
 from pipeline.locks import migration_lock
-from pipeline.orchestration import checks, instance
+from pipeline.orchestration import checklist, instance
 from pipeline.orchestration.automation import nightly_migration, saved_reviews
 from pipeline.orchestration.catalogue import MigrationFolder
 from pipeline.orchestration.instance import MIGRATION_TAG
@@ -63,7 +63,7 @@ def test_layers_are_the_partitions(specs: dict[str, dg.AssetSpec]) -> None:
 
 
 def test_what_cannot_be_used_stops_the_batch() -> None:
-    blocking = {check.name for check in checks.ALL if check.blocking}
+    blocking = {check.name for check in checklist.ALL if check.blocking}
     assert blocking == {
         "every_feature_staged",
         "enough_control",

@@ -14,7 +14,7 @@ from pipeline.control import check_control
 from pipeline.export import export_layer, export_shift
 from pipeline.fit import fit_field
 from pipeline.locks import BOARD, SHIFT_FIELD, alone_with
-from pipeline.orchestration import checks, descriptions, views
+from pipeline.orchestration import checklist, checks, descriptions, views
 from pipeline.orchestration.catalogue import LAYERS, OWNERS, MigrationFolder
 from pipeline.pages.board import write_board
 from pipeline.quality import judge_layer
@@ -44,7 +44,7 @@ def _alone(folder: MigrationFolder, part: str) -> Iterator[Migration]:
     owners=OWNERS,
     description=descriptions.SOURCES,
     code_version="1",
-    check_specs=checks.specs("sources"),
+    check_specs=checklist.specs("sources"),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
 )
 def sources(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
@@ -62,7 +62,7 @@ def sources(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Ma
     owners=OWNERS,
     description=descriptions.CONTROL,
     code_version="1",
-    check_specs=checks.specs("control"),
+    check_specs=checklist.specs("control"),
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5),
 )
 def control(folder: MigrationFolder) -> dg.MaterializeResult:
@@ -81,7 +81,7 @@ def control(folder: MigrationFolder) -> dg.MaterializeResult:
     owners=OWNERS,
     description=descriptions.FIT,
     code_version="1",
-    check_specs=checks.specs("fit"),
+    check_specs=checklist.specs("fit"),
 )
 def fit(folder: MigrationFolder) -> dg.MaterializeResult:
     """Fit the shift field to the good control."""
@@ -115,7 +115,7 @@ def shift_export(folder: MigrationFolder) -> dg.MaterializeResult:
     owners=OWNERS,
     description=descriptions.SHIFT,
     code_version="1",
-    check_specs=checks.specs("shift"),
+    check_specs=checklist.specs("shift"),
 )
 def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Propose a new place for every feature of one layer."""
@@ -135,7 +135,7 @@ def shift(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mate
     owners=OWNERS,
     description=descriptions.REATTACH,
     code_version="1",
-    check_specs=checks.specs("reattach"),
+    check_specs=checklist.specs("reattach"),
 )
 def reattach(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Attach what moved to the lines it followed, as the new map shows them."""
@@ -155,7 +155,7 @@ def reattach(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.M
     owners=OWNERS,
     description=descriptions.QUALITY,
     code_version="1",
-    check_specs=checks.specs("quality"),
+    check_specs=checklist.specs("quality"),
 )
 def quality(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Judge every feature of one layer."""
@@ -185,7 +185,7 @@ officer_fixes = dg.AssetSpec(
     owners=OWNERS,
     description=descriptions.REVIEW,
     code_version="1",
-    check_specs=checks.specs("review"),
+    check_specs=checklist.specs("review"),
 )
 def review(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Merge what officers saved for one layer and offer what is still open."""
@@ -204,7 +204,7 @@ def review(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
     owners=OWNERS,
     description=descriptions.EXPORT,
     code_version="1",
-    check_specs=checks.specs("export"),
+    check_specs=checklist.specs("export"),
 )
 def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.MaterializeResult:
     """Write one corrected layer and its evidence."""
@@ -222,7 +222,7 @@ def export(context: dg.AssetExecutionContext, folder: MigrationFolder) -> dg.Mat
     owners=OWNERS,
     description=descriptions.QA_BOARD,
     code_version="1",
-    check_specs=checks.specs("qa_board"),
+    check_specs=checklist.specs("qa_board"),
 )
 def qa_board(folder: MigrationFolder) -> dg.MaterializeResult:
     """Write the manager's page over all layers."""

@@ -74,12 +74,12 @@ def run_migration(root: Path, layers: list[str], *, progress: bool) -> str:
 
 def _to_look_at(found: _Found) -> str:
     """The checks that ask somebody to look, each once with what to do; what waits for officers stands in the table."""
-    from pipeline.orchestration import checks
+    from pipeline.orchestration import checklist
 
     lines = [
         textwrap.fill(f"- {_named(found.unmet[check.name])}: {check.description}", 110, subsequent_indent="  ")
-        for check in checks.ALL
-        if check.name in found.unmet and check is not checks.NOTHING_OPEN
+        for check in checklist.ALL
+        if check.name in found.unmet and check is not checklist.NOTHING_OPEN
     ]
     return "\n".join(["", "To look at, what should hold and what to do:", *lines, ""]) if lines else ""
 
@@ -99,7 +99,7 @@ def _where(migration: Migration) -> str:
 def _run_assets(migration: Migration, layers: list[str], report: Callable[[str], None]) -> _Found:
     """Run the assets; returns what failed and which checks were not met."""
     from pipeline.definitions import defs
-    from pipeline.orchestration import checks
+    from pipeline.orchestration import checklist
 
     board = dg.AssetKey("qa_board")
     found = _Found()
@@ -120,7 +120,7 @@ def _run_assets(migration: Migration, layers: list[str], report: Callable[[str],
             found.failures.extend(_sentences(result, layer or job))
             for check in result.get_asset_check_evaluations():
                 if not check.passed:
-                    what = check.metadata.get(checks.FOUND)
+                    what = check.metadata.get(checklist.FOUND)
                     found.unmet.setdefault(check.check_name, {})[layer or job] = str(what.value) if what else ""
             return result.success
 
