@@ -11,7 +11,7 @@ from pipeline.georeference import fault_of_numbers
 from pipeline.map_file import CURE
 from qa.base_maps import BaseMaps
 from qa.drawn_alike import Drawing
-from qa.lone_edition import on_its_lines
+from qa.lone_edition import AtLines
 from qa.same_move import STILL_M, contradiction, lie_elsewhere
 from transforms.contract import Control, Points
 from transforms.errors import SettingsError, SourceError
@@ -76,12 +76,13 @@ def refuse_misnamed(name: str, drawing: Drawing, control: Control, *, is_new: bo
     SettingsError
         If the control lies on its lines with its places on the other map.
     """
-    was, now = on_its_lines(drawing, control)
-    other, named, right = (was, "after", "before") if is_new else (now, "before", "after")
-    if other >= max(_LEAST_AT_LINES, OTHER_EDITION_RATIO * (was + now)):
+    at_lines = AtLines.of(drawing, control)
+    other = int(at_lines.say_other(is_new=is_new).sum())
+    if other >= max(_LEAST_AT_LINES, OTHER_EDITION_RATIO * len(at_lines)):
+        named, right, places = ("after", "before", "old") if is_new else ("before", "after", "new")
         raise SettingsError(
-            f"Base map {name} is named as {named}, but of {was + now:,} control points at its lines {other:,} lie "
-            f"there with their {'old' if is_new else 'new'} places. Name it as {right} in migration.yaml and run again."
+            f"Base map {name} is named as {named}, but of {len(at_lines):,} control points at its lines {other:,} lie "
+            f"there with their {places} places. Name it as {right} in migration.yaml and run again."
         )
 
 

@@ -8,16 +8,17 @@ or pulled down meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from qa.base_maps import BaseMaps, CommonCorners, Edition
 from qa.drawn_alike import Drawing
 from qa.matching import Matches
-from transforms.contract import Control, ShiftField
+from transforms.contract import Control, Points, ShiftField
 
 KNOWN_WITHIN_M = 0.8
 """Where the shift is less certain than this (radial standard error) nothing is compared. Of 51,535 features of 23 made
@@ -26,7 +27,13 @@ boroughs 23 of those settled were wrong with 1.0, but 131 with 1.3 and 388 with 
 AT_A_BUILDING_M = 0.6
 """Control no further from a building is a corner of it, mapped a little off."""
 
-_NEAR_M = 1.0
+_AT_LINES_M, _CLEARLY_M = 1.0, 0.5
+"""Control this near to a line is at it, and is so with the one of its places that is nearer by this."""
+
+_ASKED, _ASKED_WITHIN_M, _LEAST_OTHER = 10, 500.0, 5
+"""A map is the other edition where half of the ten control points at lines about a place say so."""
+
+_POINTS_AT_ONCE = 100_000
 _NOISE_M = 0.35
 """Radial error of control where no two points lie at one building; ordinary control has 0.2 to 0.5 m."""
 
@@ -49,7 +56,8 @@ def with_other_edition(drawing: Drawing, shift: ShiftField, control: Control, *,
     places, feature = shapely.get_coordinates(drawn, return_index=True)
     carried = (shift.inverse if is_new else shift)(places)
     uncertainty_m = shift.uncertainty(carried if is_new else places)
-    is_known = np.bincount(feature, weights=~(uncertainty_m <= KNOWN_WITHIN_M), minlength=len(drawn)) == 0
+    is_unknown = ~(uncertainty_m <= KNOWN_WITHIN_M) | _lies_where_other(places, AtLines.of(drawing, control), is_new)
+    is_known = np.bincount(feature, weights=is_unknown, minlength=len(drawn)) == 0
     drawn, ids = drawn[is_known], ids[is_known]
     at_hand = Edition.of(drawn, ids)
     other = Edition.of(shapely.set_coordinates(drawn.copy(), carried[is_known[feature]]), ids)
@@ -58,16 +66,51 @@ def with_other_edition(drawing: Drawing, shift: ShiftField, control: Control, *,
     return BaseMaps(before, after, matches, _corners(before, control), is_lone=True)
 
 
-def on_its_lines(drawing: Drawing, control: Control) -> tuple[int, int]:
-    """How many control points lie nearer to its lines with their old places, and how many with their new ones.
+@dataclass(frozen=True)
+class AtLines:
+    """Control at the lines of a map, which says what edition that is.
 
-    Control is of corners of the map: on the old map its old places lie on lines, on the new map its new ones. Asked is
-    what moved by over a metre and lies within a metre of a line either way.
+    Control is of corners of the map: on the old map its old places lie on lines, on the new map its new ones.
+
+    Parameters
+    ----------
+    places
+        ``(n, 2)`` where on the old map control lies, in metres, that is at a line with one of its places.
+    with_old
+        ``(n,)`` whether with its old one.
     """
-    drawn, ids = _flat(drawing)
-    lines, moved = Edition.of(drawn, ids), control.take(np.hypot(*control.shift.T) > _NEAR_M)
-    was_m, is_m = (lines.line_distance_m(places, within_m=_NEAR_M) for places in (moved.before, moved.after))
-    return int((was_m < is_m).sum()), int((is_m < was_m).sum())
+
+    places: Points
+    with_old: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, drawing: Drawing, control: Control) -> AtLines:
+        """The control at the lines of ``drawing``."""
+        lines = Edition.of(*_flat(drawing))
+        away_m = [lines.line_distance_m(places, within_m=_AT_LINES_M) for places in (control.before, control.after)]
+        was_m, is_m = np.minimum(away_m, _AT_LINES_M + _CLEARLY_M)
+        tells = np.abs(was_m - is_m) >= _CLEARLY_M
+        return cls(control.before[tells], (was_m < is_m)[tells])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def say_other(self, *, is_new: bool) -> NDArray[np.bool_]:
+        """Which of it say that the map, named as new or old, is the other one, ``(n,)``."""
+        return self.with_old if is_new else ~self.with_old
+
+
+def _lies_where_other(points: Points, at_lines: AtLines, is_new: bool) -> NDArray[np.bool_]:
+    """Whether the map is the other edition about each of ``points`` ``(n, 2)``, as where tiles were not replaced."""
+    is_other, says_other = np.zeros(len(points), dtype=bool), at_lines.say_other(is_new=is_new)
+    if says_other.sum() < _LEAST_OTHER:
+        return is_other
+    tree, says_other = cKDTree(at_lines.places), np.append(says_other, False)
+    for first in range(0, len(points), _POINTS_AT_ONCE):
+        some = slice(first, first + _POINTS_AT_ONCE)
+        _, near = tree.query(points[some], k=_ASKED, distance_upper_bound=_ASKED_WITHIN_M)
+        is_other[some] = says_other[near].sum(axis=1) >= _LEAST_OTHER
+    return is_other
 
 
 def _flat(drawing: Drawing) -> tuple[NDArray[np.object_], NDArray[np.object_]]:

@@ -6,7 +6,7 @@ import shapely
 from two_maps import SHIFT, LittleField, is_west, on_new_map, plots
 
 from qa.drawn_alike import Drawing
-from qa.lone_edition import AT_A_BUILDING_M, on_its_lines, with_other_edition
+from qa.lone_edition import AT_A_BUILDING_M, AtLines, with_other_edition
 from transforms.contract import Control
 
 AREAS, HOUSES = (shapes[is_west(shapes)] for shapes in plots())
@@ -105,10 +105,22 @@ def test_control_beside_a_house_is_not_of_it():
 
 def test_control_tells_which_edition_a_map_is():
     control = corners(HOUSES, noise_m=0.2)
-    on_old, on_new = on_its_lines(drawing(OLD), control)
-    assert on_old > 9 * on_new
-    on_old, on_new = on_its_lines(drawing(on_new_map(OLD)), control)
-    assert on_new > 9 * on_old
+    for is_new, shown in ((False, OLD), (True, on_new_map(OLD))):
+        at_lines = AtLines.of(drawing(shown), control)
+        assert len(at_lines) > 0.8 * len(control)
+        assert at_lines.say_other(is_new=is_new).mean() < 0.05
+        assert at_lines.say_other(is_new=not is_new).mean() > 0.95
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_part_of_a_map_that_is_the_other_edition_is_not_compared(is_new):
+    """Tiles in the south were not replaced, or came too early."""
+    of_other = shapely.bounds(OLD)[:, 3] < 500
+    shown = np.where(of_other == is_new, OLD, on_new_map(OLD))
+    base = with_other_edition(drawing(shown), WestField(), corners(HOUSES, noise_m=0.2), is_new=is_new)
+    kept = np.isin([f"osgb{number}" for number in range(len(OLD))], base.before.ids)
+    assert kept[shapely.bounds(OLD)[:, 1] > 700].all()
+    assert not kept[shapely.bounds(OLD)[:, 3] < 400].any()
 
 
 def test_control_that_did_not_move_or_lies_off_the_lines_tells_nothing():
@@ -116,4 +128,4 @@ def test_control_that_did_not_move_or_lies_off_the_lines_tells_nothing():
     still = Control(places, places + 0.3)
     off = Control(CENTRES, CENTRES + SHIFT)
     for control in (still, off):
-        assert on_its_lines(drawing(OLD), control) == (0, 0)
+        assert len(AtLines.of(drawing(OLD), control)) == 0
