@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.base_map_faults import (
-    refuse_misnamed,
+    refuse_not_on_its_lines,
     refuse_nothing_in_common,
     refuse_nothing_known,
     refuse_numbers,
@@ -67,7 +67,7 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     return _read_lone(file, fitted, migration.control_table, is_new=settings.before is None)
 
 
-def refuse_misnamed_edition(migration: Migration, control: Control) -> None:
+def refuse_other_edition(migration: Migration, control: Control) -> None:
     """Refuse the one edition that the settings name where it is the other one by the control.
 
     Raises
@@ -80,7 +80,7 @@ def refuse_misnamed_edition(migration: Migration, control: Control) -> None:
     settings = migration.settings.base_maps
     if settings.lone is not None:
         file = map_file(migration, settings.lone)
-        refuse_misnamed(file.name, _read_edition(file), control, is_new=settings.before is None)
+        refuse_not_on_its_lines(file.name, _read_edition(file), control, is_new=settings.before is None)
 
 
 def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted | None:
@@ -144,7 +144,7 @@ def _read(before: MapFile, after: MapFile) -> BaseMaps:
 def _read_lone(file: MapFile, fitted: Fitted, control_table: Path, *, is_new: bool) -> BaseMaps:
     """Kept for the next layer."""
     drawing, control = _read_edition(file), used_control(control_table)
-    refuse_misnamed(file.name, drawing, control, is_new=is_new)
+    refuse_not_on_its_lines(file.name, drawing, control, is_new=is_new)
     base = with_other_edition(drawn_alike(drawing, drawing)[0], fitted.field, control, is_new=is_new)
     refuse_nothing_known(file.name, base)
     return base

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.base_map_faults import refuse_other_move
-from pipeline.base_maps import base_map_hashes, read_editions, refuse_misnamed_edition
+from pipeline.base_maps import base_map_hashes, read_editions, refuse_other_edition
 from pipeline.breaks_file import write_breaks
 from pipeline.control_input.break_lines import known_breaks
 from pipeline.control_input.derived import DERIVED_FILE, derive_control
@@ -109,7 +109,7 @@ def _refuse_other_base_maps(migration: Migration, read: ControlTable) -> None:
     """
     base = read_editions(migration)
     if base is None:
-        refuse_misnamed_edition(migration, read.control)
+        refuse_other_edition(migration, read.control)
         return
     rows = read.usable & (read.file_names != DERIVED_FILE)
     if rows.any():

@@ -27,6 +27,7 @@ layers:
 """
 OLD, NEW = "before: {file: sources/before.gpkg},", "after: {file: sources/after.gpkg},"
 AREAS, BUILDINGS = (shapes[is_west(shapes)] for shapes in plots())
+SHOWN = np.concatenate([shapely.boundary(AREAS), BUILDINGS])
 TRACED_ON_OLD, TRACED_ON_NEW = AREAS[:60], on_new_map(AREAS[60:90])
 DAYS = ["1999-05-05"] * 60 + ["2007-05-05"] * 30
 
@@ -44,9 +45,9 @@ def root(tmp_path_factory):
     """The western part of the little map, which moved alike, with links and both editions; fitted without either."""
     root = tmp_path_factory.mktemp("borough")
     (root / "sources").mkdir()
-    shown = np.concatenate([shapely.boundary(AREAS), BUILDINGS])
-    write(root / "sources" / "before.gpkg", shown, "toid", [f"osgb{number}" for number in range(len(shown))])
-    write(root / "sources" / "after.gpkg", on_new_map(shown), "toid", [f"osgb{number}" for number in range(len(shown))])
+    ids = [f"osgb{number}" for number in range(len(SHOWN))]
+    write(root / "sources" / "before.gpkg", SHOWN, "toid", ids)
+    write(root / "sources" / "after.gpkg", on_new_map(SHOWN), "toid", ids)
     links(root / "sources" / "links.csv", BUILDINGS)
     fitted(with_settings(root, ""))
     return root
@@ -135,11 +136,14 @@ def test_what_lies_far_from_control_is_settled_only_where_it_follows_the_new_map
 @pytest.mark.parametrize(
     ("maps", "words"),
     [
-        (NEW.replace("after.gpkg", "before.gpkg"), "named as after.* with their old places.*Name it as before"),
-        (OLD.replace("before.gpkg", "after.gpkg"), "named as before.* with their new places.*Name it as after"),
+        (NEW.replace("after.gpkg", "before.gpkg"), "named as after, .* with its old places. Name it as before"),
+        (OLD.replace("before.gpkg", "after.gpkg"), "named as before, .* with its new places. Name it as after"),
+        (NEW.replace("after.gpkg", "beside.gpkg"), "Only .* of the control lies on lines of base map beside.gpkg"),
     ],
 )
-def test_an_edition_named_as_the_other_is_refused_before_anything_is_written(root, maps, words):
+def test_an_edition_that_the_control_does_not_lie_on_is_refused_before_anything_is_written(root, maps, words):
+    beside = shapely.transform(on_new_map(SHOWN), lambda places: places + np.array([1.5, 1.5]))
+    write(root / "sources" / "beside.gpkg", beside, "toid", [""] * len(beside))
     deliver(root, TRACED_ON_OLD, DAYS[:60])
     judged(with_settings(root, NEW))
     migration = with_settings(root, maps)

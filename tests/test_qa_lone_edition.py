@@ -70,16 +70,17 @@ def test_what_the_map_has_of_nulls_and_heights_does_no_harm():
 
 
 def test_how_the_map_moved_is_what_the_control_says_and_not_what_was_carried():
-    """The shift says 2.7 m for all; by its control, one house moved by four metres more."""
-    more = np.array([4.0, 0.0])
-    control, own = corners(HOUSES[1:]), corners(HOUSES[:1])
-    control = Control(np.concatenate([control.before, own.before]), np.concatenate([control.after, own.after + more]))
-    base = with_other_edition(drawing(on_new_map(OLD)), WestField(), control, is_new=True)
+    """The shift says the same for all; by its control one house moved by half a metre more, and the new map shows it."""
+    own, others, more = corners(HOUSES[:1]), corners(HOUSES[1:]), np.array([0.5, 0.0])
+    control = Control(np.concatenate([own.before, others.before]), np.concatenate([own.after + more, others.after]))
+    new = on_new_map(OLD)
+    new[len(AREAS)] = shapely.transform(new[len(AREAS)], lambda places: places + more)
+    base = with_other_edition(drawing(new), WestField(), control, is_new=True)
     observed = base.observed_shift(CENTRES[:2])
     assert np.allclose(observed.shift, [SHIFT + more, SHIFT])
     assert observed.distance_m.tolist() == [0.0, 0.0]
 
-    silent = with_other_edition(drawing(on_new_map(OLD)), WestField(), NO_CONTROL, is_new=True)
+    silent = with_other_edition(drawing(new), WestField(), NO_CONTROL, is_new=True)
     assert (silent.observed_shift(CENTRES[:2]).distance_m > 1000).all()
 
 
@@ -106,10 +107,22 @@ def test_control_beside_a_house_is_not_of_it():
 def test_control_tells_which_edition_a_map_is():
     control = corners(HOUSES, noise_m=0.2)
     for is_new, shown in ((False, OLD), (True, on_new_map(OLD))):
-        at_lines = AtLines.of(drawing(shown), control)
-        assert len(at_lines) > 0.8 * len(control)
-        assert at_lines.say_other(is_new=is_new).mean() < 0.05
-        assert at_lines.say_other(is_new=not is_new).mean() > 0.95
+        rightly = AtLines.of(drawing(shown), control, is_new=is_new)
+        assert rightly.with_own.mean() > 0.95
+        assert rightly.with_other.mean() < 0.2
+        assert not rightly.deny(CENTRES).any()
+        wrongly = AtLines.of(drawing(shown), control, is_new=not is_new)
+        assert wrongly.with_own.mean() < 0.2
+        assert wrongly.with_other.mean() > 0.95
+        assert wrongly.deny(CENTRES).mean() > 0.9
+
+
+def test_a_map_of_half_the_place_is_asked_only_there():
+    west = OLD[shapely.bounds(OLD)[:, 2] < 300]
+    at_lines = AtLines.of(drawing(west), corners(HOUSES, noise_m=0.2), is_new=False)
+    assert at_lines.with_own.mean() > 0.95
+    assert at_lines.places[:, 0].max() < 330
+    assert not at_lines.deny(CENTRES).any()
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -123,9 +136,9 @@ def test_the_part_of_a_map_that_is_the_other_edition_is_not_compared(is_new):
     assert not kept[shapely.bounds(OLD)[:, 3] < 400].any()
 
 
-def test_control_that_did_not_move_or_lies_off_the_lines_tells_nothing():
+def test_control_that_did_not_move_lies_on_both_maps_and_control_beside_all_lines_on_neither():
     places = shapely.get_coordinates(HOUSES)
-    still = Control(places, places + 0.3)
-    off = Control(CENTRES, CENTRES + SHIFT)
-    for control in (still, off):
-        assert len(AtLines.of(drawing(OLD), control)) == 0
+    still = AtLines.of(drawing(OLD), Control(places, places + 0.2), is_new=True)
+    assert still.with_own.all() and still.with_other.all()
+    beside = AtLines.of(drawing(OLD), Control(CENTRES, CENTRES + SHIFT), is_new=True)
+    assert not beside.with_own.any() and not beside.with_other.any()
