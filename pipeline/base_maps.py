@@ -56,7 +56,7 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
     SourceError
         If a file the settings name cannot be read, or shows nothing where there is control.
     SettingsError
-        If one edition is named, and is the other one by the control.
+        If one edition is named, and the control lies on the other one, or on neither.
     FieldError
         If one edition is named and no shift is fitted.
     """
@@ -68,14 +68,14 @@ def read_base_maps(migration: Migration) -> BaseMaps | None:
 
 
 def refuse_other_edition(migration: Migration, control: Control) -> None:
-    """Refuse the one edition that the settings name where it is the other one by the control.
+    """Refuse the one edition that the settings name where the control lies on the other one, or on neither.
 
     Raises
     ------
     SourceError
         If the file cannot be read.
     SettingsError
-        If it is.
+        If it does.
     """
     settings = migration.settings.base_maps
     if settings.lone is not None:

@@ -31,7 +31,7 @@ AT_A_LINE_M = 0.6
 """The same of lines."""
 
 MOST_AT_LINES = 0.7
-"""Of good control 91 to 100 % lies at lines of its own edition, and 19 to 35 % at some of the other (13 boroughs)."""
+"""Of good control 89 to 100 % lies at lines of its own edition, and 11 to 30 % at some of the other (7 boroughs)."""
 
 _ABOUT_IT_M, _HARDLY_M = 20.0, 0.3
 _ASKED, _ASKED_WITHIN_M = 10, 500.0

@@ -70,7 +70,7 @@ def test_what_the_map_has_of_nulls_and_heights_does_no_harm():
 
 
 def test_how_the_map_moved_is_what_the_control_says_and_not_what_was_carried():
-    """The shift says the same for all; by its control one house moved by half a metre more, and the new map shows it."""
+    """The shift says the same for all; by its control one house moved by half a metre more, as the new map shows."""
     own, others, more = corners(HOUSES[:1]), corners(HOUSES[1:]), np.array([0.5, 0.0])
     control = Control(np.concatenate([own.before, others.before]), np.concatenate([own.after + more, others.after]))
     new = on_new_map(OLD)
