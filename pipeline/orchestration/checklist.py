@@ -149,8 +149,8 @@ SHOWN_ON_MAPS = Check(
     "The base maps reach as far as the layer, and show buildings where it has points; for 5 % of the features they may "
     "not. If for more: nobody can see whether these lie where they should, and they go to officers. Name base maps of "
     "the whole place, with its buildings, under base_maps in migration.yaml and run again. One edition alone tells "
-    "nothing where the shift is unsure (there the other one helps, or more control), and nothing where the control near "
-    "by does not lie on its lines: part of the map is the other edition, or that control is wrong.",
+    "nothing where the shift is unsure (there the other one helps, or more control), and nothing where the control "
+    "near by does not lie on its lines: part of the map is the other edition, or that control is wrong.",
 )
 STILL_AS_CONTROL_SAYS = Check(
     "shift",
