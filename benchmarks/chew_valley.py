@@ -42,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 WORLD = ROOT.parent / "shared" / "data" / "chew_valley"
 
 WRONG_M = 1.0
-EDITIONS = ("both", "before", "after", "none")
+EDITIONS = {"both": ("before", "after"), "before": ("before",), "after": ("after",), "none": ()}
 DENSIFY = 0.2
 
 MIGRATION = """\
@@ -147,7 +147,8 @@ def main() -> None:
     outcomes = {}
     for world in options.worlds:
         with tempfile.TemporaryDirectory() as folder:
-            place = options.keep / world.name if options.keep else Path(folder)
+            name = world.name if options.editions == "both" else f"{world.name}_{options.editions}"
+            place = options.keep / name if options.keep else Path(folder)
             print(f"\n== {world.name}", flush=True)
             outcomes[world.name] = measure_world(world.resolve(), place, options.editions)
     print(f"\n{HEADER}")
@@ -196,12 +197,11 @@ def build_migration(world: Path, folder: Path, editions: str = "both") -> Any:
 
 def _with_editions(settings: str, editions: str) -> str:
     """The settings with only those named; without a new map there is nothing to attach to."""
-    said = yaml.safe_load(settings)
-    for edition in {"before", "after"} - {editions}:
-        if editions != "both":
-            del said["base_maps"][edition]
+    said, named = yaml.safe_load(settings), EDITIONS[editions]
+    for edition in {"before", "after"}.difference(named):
+        del said["base_maps"][edition]
     for layer in said["layers"]:
-        if "after" not in said["base_maps"] and layer.get("strategy") == "shift_and_reattach":
+        if "after" not in named and layer.get("strategy") == "shift_and_reattach":
             layer["strategy"] = "shift"
     return yaml.safe_dump(said, sort_keys=False)
 

@@ -33,9 +33,13 @@ AT_A_LINE_M = 0.6
 MOST_AT_LINES = 0.7
 """Of good control 89 to 100 % lies at lines of its own edition, and 11 to 30 % at some of the other (7 boroughs)."""
 
-_ABOUT_IT_M, _HARDLY_M = 20.0, 0.3
+_ABOUT_IT_M = 20.0
+"""Without a line so near, the map does not reach as far as the control."""
+
+_HARDLY_M = 0.3
 _ASKED, _ASKED_WITHIN_M = 10, 500.0
 _POINTS_AT_ONCE = 100_000
+
 _NOISE_M = 0.35
 """Radial error of control where no two points lie at one building; ordinary control has 0.2 to 0.5 m."""
 
