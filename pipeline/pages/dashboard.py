@@ -1,4 +1,4 @@
-"""The pictures on the asset pages of the Dagster UI: drawn for the 400 pixels that a value has there.
+"""The pictures on the asset pages of the Dagster UI: drawn for the 320 pixels that a value has there.
 
 No text of a user's goes into a picture (it would be read as a formula); layers go by their names in the settings.
 """
@@ -25,15 +25,16 @@ from qa.accuracy import Score
 from qa.risk import Bin
 from transforms.contract import Points, ShiftField
 
-WIDTH_IN = 3.8
-"""365 pixels in a browser: a value's cell on an asset page at a window of 1366, is at most 378 wide."""
+WIDTH_IN = 3.32
+"""319 pixels in a browser: at a window of 1280 an asset page shows 324 of a value; what is wider is cut off."""
 
 _CELLS_ACROSS = 140
 _LEAST_CHANCE = 1e-5
 _DAYS_SHOWN, _A_WEEK = 60, 6
 """Days at most, and how many after the first are shown at least."""
 
-_LINE_IN = 0.17
+_LINE_IN, _LETTER_IN = 0.17, 0.055
+"""A line of a legend is so high, a letter of 7 points so wide at most."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def reliability_chart(pairs: Sequence[tuple[float, float]], within_95: Mapping[s
         shares = 100 * np.array([within_95[name] for name in names])
         right.plot(shares, np.arange(len(names)), "o", color=AFTER, markersize=4)
         right.set_yticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
-        right.set(xlim=(min(88.0, np.nanmin(shares, initial=100.0) - 1), 100.5), xlabel="within 95 % radius [%]")
+        right.set(xlim=(min(88.0, np.nanmin(shares, initial=100.0) - 1), 100.5))
+        right.set_xlabel("within 95 % radius [%]", loc="right")
         right.set_ylim(-0.6, len(names) - 0.4)
         for axes in (left, right):
             axes.spines[["top", "right"]].set_visible(False)
@@ -187,7 +189,7 @@ def risk_chart(
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, 3.1), dpi=100)
-        above, below = (figure.add_axes((0.195, foot, 0.765, 0.34)) for foot in (0.6, 0.19))
+        above, below = (figure.add_axes((0.225, foot, 0.715, 0.34)) for foot in (0.6, 0.19))
         _draw_curve(above, curve)
         bins = np.geomspace(_LEAST_CHANCE, 1.0, 25)
         shown = np.clip(np.nan_to_num(chance, nan=1.0), _LEAST_CHANCE, 1.0)
@@ -233,9 +235,11 @@ def layers_chart(counts: Mapping[str, Counts]) -> Picture:
             share = 100 * np.array([getattr(counts[name], status) for name in names]) / totals
             axes.barh(names, share, left=start, color=COLOURS[status], height=0.7, edgecolor="white", linewidth=0.6)
             start += share
-        for at, name in enumerate(names):
-            axes.text(102, at, f"{counts[name].open:,} open", va="center", size=7, color=INK)
-        axes.set_xlim(0, 124)
+        words = [f"{counts[name].open:,} open" for name in names]
+        for at, word in enumerate(words):
+            axes.annotate(word, (100, at), (3, 0), textcoords="offset points", va="center", size=7, color=INK)
+        bars_in, words_in = WIDTH_IN * axes.get_position().width, _LETTER_IN * max(map(len, words), default=0)
+        axes.set_xlim(0, 100 * bars_in / (bars_in - words_in))
         axes.xaxis.set_visible(False)
         _legend(figure, [_mark(status, COLOURS[status], "s") for status in STATUSES])
         return as_drawn(figure)
@@ -280,7 +284,7 @@ def _named(method: str) -> str:
 
 
 def _foot(names: Sequence[str]) -> float:
-    return _LINE_IN * (1 if sum(len(name) + 5 for name in names) <= 55 else 2)
+    return _LINE_IN * (1 if sum(len(name) + 5 for name in names) <= 48 else 2)
 
 
 def _mark(name: str, colour: str, marker: str) -> Line2D:

@@ -24,7 +24,7 @@ INLINE_LIMIT = 1000
 """Characters of Markdown that Dagster shows in place."""
 
 
-def inline_bar_svg(counts: Counts, *, width: int = 365, height: int = 14) -> str:
+def inline_bar_svg(counts: Counts, *, width: int = 319, height: int = 14) -> str:
     """A stacked bar of the four statuses as a Markdown image of under 1,000 characters."""
     total, at, parts = max(counts.total, 1), 0.0, []
     for status, number in asdict(counts).items():
