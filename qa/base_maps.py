@@ -37,7 +37,8 @@ BUILDINGS_RATIO = 0.05
 """Every fourth feature of a map of the country is a building; one with fewer than so many areas shows none."""
 
 _NEIGHBOURS = 12
-_BUILDINGS = 5
+_BUILDINGS, _BUILDINGS_WITHIN_M = 5, 100.0
+"""So many buildings, no further off, speak for one that is gone."""
 _POINTS_AT_ONCE = 100_000
 _OUTER_SHARE = 0.8
 _RADIUS_TO_STANDARD_ERROR = 1.0 / np.sqrt(-np.log(1.0 - _OUTER_SHARE))
@@ -248,8 +249,8 @@ class BaseMaps:
         """How the map moved at each of ``points`` ``(n, 2)`` on the old map.
 
         A point on a corner moves with that corner and a point in a building with its building, or, where that one is
-        not on the new map, with the median of the nearest that are: houses may have moved where the fences about them
-        did not. Any other moves with the median of the twelve nearest corners.
+        not on the new map, with the median of the nearest within 100 m that are: houses may have moved where the
+        fences about them did not. Any other moves with the median of the twelve nearest corners.
         """
         if self.corners is None or not len(points):
             count = len(points)
@@ -317,6 +318,8 @@ def _take_from_near_buildings(
     if len(corners.known) < _BUILDINGS or not len(lost):
         return
     distance, near = corners.object_tree.query(points[lost], k=_BUILDINGS)
+    is_near = distance[:, -1] <= _BUILDINGS_WITHIN_M
+    lost, distance, near = lost[is_near], distance[is_near], near[is_near]
     middle, spread_m = _middle_and_spread(corners.object_shift[corners.known[near]])
     observed.shift[lost], observed.spread_m[lost], observed.distance_m[lost] = middle, spread_m, distance[:, -1]
     observed.is_within[lost] = _is_within(points[lost], np.asarray(corners.object_tree.data)[near])

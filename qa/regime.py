@@ -287,6 +287,7 @@ def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regim
     is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > TELLING_SHIFT_M)
     is_contradicted &= layer.base is not None
     is_still, is_beside = is_still | (layer.is_unchanged & ~is_contradicted), lies_beside(layer, seen)
+    is_beside |= seen.apart.is_denied
     regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
     is_conflict = is_contradicted | is_beside
     regime, doubt = np.where(is_conflict, UNKNOWN, regime), np.where(is_conflict, 1.0, doubt)

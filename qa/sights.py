@@ -47,6 +47,9 @@ from transforms.contract import Points, ShiftField
 TELLING_SHIFT_M = 0.3
 """Maps that lie this far apart can be told from one another."""
 
+_MOVED_M, _RADIUS_95 = 0.5, 1.73
+"""A shift that is longer than this by more than its 95 % radius, so many standard errors, is a move."""
+
 SIMULATED_FEATURES, SIMULATED_FOR_DATES = 8000, 2000
 """With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
 is only to tell how many dates are wrong few are enough.
@@ -176,14 +179,17 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
 class _Apart:
     """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
 
-    ``is_still`` says whether they agree all over it. ``telling`` are its vertices where they surely differ (all of them
-    where they do so nowhere): on land that never moved a feature lies on both maps, whichever it was drawn on.
-    ``is_shown`` says whether the maps have anything in common all round some of it.
+    ``is_still`` says whether they agree all over it, and ``is_denied`` whether the shift is sure that the map moved
+    somewhere that they agree: what agrees may lie across a break, and nothing nearer be on both. ``telling`` are its
+    vertices where they surely differ (all of them where they do so nowhere): on land that never moved a feature lies on
+    both maps, whichever it was drawn on. ``is_shown`` says whether the maps have anything in common all round some of
+    it.
     """
 
     usual_m: NDArray[np.float64]
     farthest_m: NDArray[np.float64]
     is_still: NDArray[np.bool_]
+    is_denied: NDArray[np.bool_]
     telling: Vertices
     is_shown: NDArray[np.bool_]
 
@@ -196,20 +202,24 @@ class _Apart:
 
 def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits: Limits) -> _Apart:
     shift_m = np.linalg.norm(field(vertices.points) - vertices.points, axis=1)
-    surely_m, is_still, is_shown = shift_m, *np.zeros((2, vertices.count), dtype=bool)
+    surely_m, is_still, is_denied, is_shown = shift_m, *np.zeros((3, vertices.count), dtype=bool)
     if base is not None:
         observed = base.observed_shift(vertices.points)
         length = np.linalg.norm(observed.shift, axis=1)
         seen = observed.distance_m <= SEEN_WITHIN_M
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
+        denied = np.zeros(len(still), dtype=bool)
+        denied[still] = shift_m[still] - _RADIUS_95 * field.uncertainty(vertices.points[still]) > _MOVED_M
+        is_denied = vertices.mean(denied.astype(float)) > 0.0
         around = base.surround(vertices.points) if base.is_lone else seen & observed.is_within
         is_shown = vertices.mean(around.astype(float)) > 0.0
         surely_m = np.where(seen, length - observed.spread_m, shift_m)
         shift_m = np.where(seen, length, shift_m)
     differ = ~(surely_m < TELLING_SHIFT_M)
     telling = vertices.take(differ | (vertices.mean(differ.astype(float)) == 0.0)[vertices.feature])
-    return _Apart(vertices.quantile(shift_m, 0.5), vertices.quantile(shift_m, 0.9), is_still, telling, is_shown)
+    usual_m, farthest_m = (vertices.quantile(shift_m, share) for share in (0.5, 0.9))
+    return _Apart(usual_m, farthest_m, is_still, is_denied, telling, is_shown)
 
 
 def _believed(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import shapely
-from two_maps import SHIFT, LittleField, base_maps, is_west, plots
+from two_maps import SHIFT, UNMOVED_EAST_OF, LittleField, base_maps, is_west, plots
 
 from qa.base_maps import BaseMaps, Edition
 
@@ -62,6 +62,19 @@ def test_a_place_in_a_building_that_is_gone_goes_with_the_houses_not_with_the_fe
     near = np.argsort(np.linalg.norm(centre(buildings) - centre(old[7]), axis=1))[1:6]
     np.testing.assert_allclose(observed.shift[0], SHIFT + np.median(ways[near], axis=0), atol=1e-6)
     assert observed.standard_error_m[0] > 0.3
+
+
+def test_houses_over_a_hundred_metres_away_do_not_speak_for_one_that_is_gone():
+    """All about it was pulled down, and the nearest houses stand where the map did not move."""
+    areas, buildings = plots()
+    fences = shapely.boundary(areas)
+    gone = shapely.bounds(buildings)[:, 2] < UNMOVED_EAST_OF + 120
+    old = np.concatenate([buildings, fences])
+    new = np.concatenate([buildings[~gone], shapely.transform(fences, LittleField())])
+    ids = np.array([f"osgb{number}" for number in range(len(old))], dtype=object)
+    maps = BaseMaps.of(Edition.of(old, ids), Edition.of(new, np.delete(ids, np.flatnonzero(gone))))
+    west = buildings[shapely.bounds(buildings)[:, 2] < UNMOVED_EAST_OF - 100]
+    np.testing.assert_allclose(maps.observed_shift(centre(west)).shift, np.tile(SHIFT, (len(west), 1)), atol=1e-6)
 
 
 def test_a_building_bent_out_of_shape_leaves_the_answer_to_its_neighbours():

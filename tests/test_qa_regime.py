@@ -39,10 +39,10 @@ def western():
     return areas[west], buildings[west]
 
 
-def judged(geometries, base, **columns):
+def judged(geometries, base, field=None, **columns):
     columns.setdefault("captured_on", np.full(len(geometries), NEVER, dtype="datetime64[D]"))
     evidence = Evidence(new_map_loaded_on=LOADED, ground_methods=("GPS",), **columns)
-    return classify(np.asarray(geometries, dtype=object), evidence, base, LittleField(), limits_in_force())
+    return classify(np.asarray(geometries, dtype=object), evidence, base, field or LittleField(), limits_in_force())
 
 
 def dates(*days):
@@ -255,15 +255,32 @@ def test_where_the_control_doubts_that_nothing_moved_nothing_is_left_there(base)
     assert set(regimes.regime[~is_doubted]) == {"unaffected"}
 
 
+class EverywhereField(LittleField):
+    """A shift that moves the east as well."""
+
+    def __call__(self, points):
+        return points + SHIFT
+
+
+@pytest.mark.parametrize(("uncertainty_m", "is_told"), [(0.3, True), (1.5, False)])
+def test_land_that_a_sure_shift_moves_is_not_left_where_the_maps_agree(base, uncertainty_m, is_told):
+    areas, _ = plots()
+    east = areas[shapely.bounds(areas)[:, 0] > 950]
+    regimes = judged(east, base, EverywhereField(uncertainty_m), captured_on=np.full(len(east), BEFORE))
+    assert {"still_contradicted" in codes for codes in regimes.reasons} == {is_told}
+    assert set(regimes.regime) == {"unknown" if is_told else "unaffected"}
+
+
 @pytest.mark.parametrize("layer", list(LAYERS))
 def test_where_both_editions_are_the_wrong_one_the_features_there_tell(base, western, layer):
-    """A part of the old map was replaced by the new one, and no control file knows."""
+    """A part of the old map was replaced by the new one, and no control knows."""
     south_west = (shapely.bounds(base.before.geometries)[:, 2:] < 420).all(axis=1)
     mixed = np.where(south_west, base.after.geometries, base.before.geometries)
     maps = BaseMaps.of(Edition.of(mixed, base.before.ids), base.after)
     geometries = LAYERS[layer](*western)
     there = (shapely.bounds(geometries)[:, 2:] < 330).all(axis=1)
-    regimes = judged(geometries, maps, captured_on=np.full(len(geometries), BEFORE))
+    unsure = LittleField(uncertainty_m=3.0)
+    regimes = judged(geometries, maps, unsure, captured_on=np.full(len(geometries), BEFORE))
     settled = regimes.wrong_chance_ratio <= limits_in_force().wrong_chance_ratio
     told = np.array([not {"still_contradicted", "displaced_together"}.isdisjoint(codes) for codes in regimes.reasons])
     assert not settled[there].any()
