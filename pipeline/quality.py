@@ -164,9 +164,11 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     """The chance of a wrong place; where the base map is silent about a part, the field answers for that part.
 
     It is silent too where a break may run between a vertex and the corners that speak for it: where they lie far off,
-    or reach beyond a break and do not lie all round the vertex. A building may have moved a little of its own: where
-    only its neighbours speak for it, what they differ by is its doubt. What lay on its lines and was placed by those
-    very lines is where the map shows it, whatever corners near by did: the chance is about the rest of it.
+    or reach beyond a break and do not lie all round the vertex. And it is where a line that the feature followed was
+    redrawn: the break may have bent that line, and the corners near by are of others. A building may have moved a
+    little of its own: where only its neighbours speak for it, what they differ by is its doubt. What lay on its lines
+    and was placed by those very lines is where the map shows it, whatever corners near by did: the chance is about the
+    rest of it.
     """
     unseen = np.full(len(measures["uncertainty_m"]), np.nan)
     uncertainty_m, limit_m = measures["uncertainty_m"], proposal.limits.position_error_m
@@ -177,7 +179,8 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     is_partial = measures["base_map_told_ratio"] < 1.0
     reach_m = measures["base_map_reach_m"]
     is_across = (reach_m > measures["break_distance_m"]) & (measures["base_map_within_ratio"] < 1.0)
-    is_silent = is_partial | is_across | (reach_m > _SPEAKS_WITHIN_M)
+    is_redrawn = proposal.reattachment.get("base_feature_changed", np.zeros(len(reach_m), dtype=bool))
+    is_silent = is_partial | is_across | is_redrawn | (reach_m > _SPEAKS_WITHIN_M)
     if proposal.is_one_edition:
         is_silent |= reach_m > 0.0
     chance = np.where(is_silent, np.maximum(seen, alone), seen)

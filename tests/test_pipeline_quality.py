@@ -67,7 +67,17 @@ def control_table(areas):
 
 
 def write_layer(
-    migration, geometries, proposals, moved, *, blocked_by=None, days=None, placed_by_map=False, attached_m=0.0
+    migration,
+    geometries,
+    proposals,
+    moved,
+    *,
+    blocked_by=None,
+    days=None,
+    placed_by_map=False,
+    attached_m=0.0,
+    uncertainty_m=0.1,
+    redrawn=False,
 ):
     rows = pa.array(range(len(geometries)), pa.int64())
     captured = pa.array(days or [None] * len(geometries), pa.string())
@@ -86,10 +96,11 @@ def write_layer(
         "regime_reasons": pa.array(regimes.reasons, pa.list_(pa.string())),
         "wrong_chance_ratio": regimes.wrong_chance_ratio,
         "shift_m": length,
-        "uncertainty_m": np.full(len(geometries), 0.1),
+        "uncertainty_m": np.full(len(geometries), uncertainty_m),
         "control_distance_m": np.full(len(geometries), 20.0),
         "is_placed_by_map": np.full(len(geometries), placed_by_map),
         "attached_m": np.broadcast_to(attached_m, len(geometries)),
+        "reattach_reasons": pa.array([["base_feature_changed"] if redrawn else []] * len(geometries)),
     }
     pq.write_table(pa.table(shifted), migration.shifted("sites"))
     belong_together(migration, "sites")
@@ -190,6 +201,18 @@ def test_what_the_map_placed_in_part_is_doubtful_for_the_rest_only(migration):
         "base_map_disagreement_m": 0.0 * ones,
     }
     np.testing.assert_allclose(quality._position_doubt(proposal, unsure), 0.25 * np.exp(-1.0))
+
+
+@pytest.mark.parametrize(("uncertainty_m", "redrawn", "doubted"), [(0.9, False, 0), (0.9, True, 60), (0.1, True, 0)])
+def test_where_its_own_line_was_redrawn_the_corners_near_by_do_not_speak_for_an_unsure_shift(
+    migration, uncertainty_m, redrawn, doubted
+):
+    """A break had bent the line of a plot by 2 m, and corners on the one side of it vouched for the other."""
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * 60, uncertainty_m=uncertainty_m, redrawn=redrawn)
+    _, rows = judged(migration)
+    assert sum("position_uncertain" in row["reasons"] for row in rows) == doubted
+    assert sum(row["verdict"] == "review" for row in rows) == doubted
 
 
 def test_a_sliver_that_turns_inside_out_is_seen(migration):
