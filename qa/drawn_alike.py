@@ -74,6 +74,17 @@ class Drawing:
         return self.ids[self._is_line]
 
     @property
+    def in_single_parts(self) -> Drawing:
+        """The same with what has several parts as so many features, of which no id says which is which.
+
+        Whoever dissolves a map by its feature code makes one feature of all buildings: it moved as none of them did.
+        """
+        parts, row = shapely.get_parts(self.geometries, return_index=True)
+        ids = self.ids[row]
+        ids[np.bincount(row, minlength=len(self.geometries))[row] > 1] = None
+        return Drawing(parts, ids, self.kinds[row])
+
+    @property
     def each_once(self) -> Drawing:
         """The same without what it holds twice, as where tiles that overlap were put together."""
         first = _first_of_each(self.geometries)
@@ -135,11 +146,12 @@ class Drawing:
 def drawn_alike(before: Drawing, after: Drawing) -> tuple[Drawing, Drawing]:
     """Both editions so that they can be compared.
 
-    Each feature is there once. Areas are buildings alone, where their kinds tell these from land; and buildings are
-    areas, where one of the editions or both were drawn in lines. Buildings that one of them alone shows are left out.
-    Lines are joined where no ids say which is which, for one edition may cut them up where the other does not.
+    Each feature is there once, in one part. Areas are buildings alone, where their kinds tell these from land; and
+    buildings are areas, where one of the editions or both were drawn in lines. Buildings that one of them alone shows
+    are left out. Lines are joined where no ids say which is which, for one edition may cut them up where the other does
+    not.
     """
-    before, after = before.each_once.with_land_as_lines, after.each_once.with_land_as_lines
+    before, after = (each.in_single_parts.each_once.with_land_as_lines for each in (before, after))
     is_known_by_id = _have_ids_in_common(before.line_ids, after.line_ids)
     before, after = _both_with_areas(before.without_rings_about_areas, after.without_rings_about_areas)
     return (before, after) if is_known_by_id else (before.joined, after.joined)

@@ -155,6 +155,27 @@ def test_what_a_map_holds_twice_is_there_once():
 LAND = drawing(on_new_map(FENCES), "General Surface")
 
 
+@pytest.mark.parametrize("dissolved", [(True, True), (False, True), (True, False)])
+def test_what_a_map_shows_as_one_feature_of_many_parts_is_many_features(dissolved):
+    """All buildings were dissolved into one by their code, all fences into another, on either map or on both."""
+    ids = np.array([f"osgb{row}" for row in range(len(in_areas().geometries))], dtype=object)
+    was = drawing(np.concatenate([HOUSES, sides(FENCES)]), ids=ids)
+    as_delivered = was, drawing(in_areas().geometries, ids=ids)
+    maps = [
+        drawing(
+            [shapely.multipolygons(each.areas), shapely.multilinestrings(each.lines[0])],
+            ids=np.array(["10021", "10030"], dtype=object),
+        )
+        if is_one
+        else each
+        for each, is_one in zip(as_delivered, dissolved, strict=True)
+    ]
+    before, after = drawn_alike(*maps)
+    assert is_same(before.areas, HOUSES)
+    assert "10021" not in [*before.ids, *after.ids]
+    assert (relation(before, after) == SAME_BUILDING).all()
+
+
 def together(*drawings):
     return Drawing(
         *(np.concatenate([getattr(each, name) for each in drawings]) for name in ("geometries", "ids", "kinds"))
