@@ -73,7 +73,7 @@ def read_tile_dates(migration: Migration) -> TileDates | None:
     Raises
     ------
     SettingsError
-        If the file is missing, has other columns, or a row cannot be understood.
+        If the file is missing, has other columns, a row cannot be understood, or two rows contradict each other.
     """
     file = migration.settings.base_maps.tile_dates
     if file is None:
@@ -87,6 +87,10 @@ def read_tile_dates(migration: Migration) -> TileDates | None:
     if not rows or not {"tile", "date"} <= set(rows[0]):
         raise SettingsError(f"base_maps: tile_dates {path} needs the columns tile and date and at least one row.")
     read = [_row(path, number, row) for number, row in enumerate(rows, start=2)]
+    day_of = dict(read)
+    for number, (extent, day) in enumerate(read, start=2):
+        if day != day_of[extent]:
+            raise SettingsError(f"{path} line {number}: a later line gives the same tile another day. Delete one.")
     return TileDates(np.array([extent for extent, _ in read]), np.array([day for _, day in read]))
 
 

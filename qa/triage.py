@@ -36,7 +36,7 @@ REASONS = regimes.REASONS | {
     "moved_within_building": "It lies elsewhere within its building than before, so the building moved differently.",
     "off_its_line": "It lay close to a line of the old map and now lies at another distance from it.",
     "control_disagrees": "The control points near it disagree, and the base map does not show where it went.",
-    "far_from_control": "The nearest control point is further away than the limit.",
+    "far_from_control": "The nearest control is too far away; with one edition of the base map 100 m is too far.",
     "long_shift": "It moves further than shifts do.",
     "area_changed": "Its area changes by more than the limit.",
     "distance_changed": "A distance within it changes by more than OS's limit.",

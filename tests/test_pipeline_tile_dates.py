@@ -61,6 +61,7 @@ def test_between_the_days_of_two_tiles_a_date_tells_nothing(tmp_path):
         ("tile,date\n", "at least one row"),
         ("tile,date\nBurton,2003-01-01\n", "line 2: 'Burton' is no tile name"),
         ("tile,date\nSK0474,2003-01-01\nSK0475,soon\n", "line 3: 'soon' is no date"),
+        ("tile,date\nSK0475,2003-01-01\nSK0474,2003-01-01\nSK0475,\n", "line 2: a later line gives the same tile"),
     ],
 )
 def test_a_bad_table_is_answered_with_its_line(tmp_path, text, said):
