@@ -34,7 +34,7 @@ _DAYS_SHOWN, _A_WEEK = 60, 6
 """Days at most, and how many after the first are shown at least."""
 
 _LINE_IN, _LETTER_IN = 0.17, 0.055
-"""A line of a legend is so high, a letter of 7 points so wide at most."""
+"""A line of a legend is so high, a letter of 7 points about so wide."""
 
 
 @dataclass(frozen=True)
