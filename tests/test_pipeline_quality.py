@@ -301,6 +301,17 @@ def test_what_its_own_lines_placed_is_accepted_however_unsure_the_field_is(migra
     assert set(verdicts[True]) == {"accept"}
 
 
+@pytest.mark.parametrize(("placed", "verdict"), [(False, "review"), (True, "accept")])
+def test_the_shape_that_the_new_map_has_itself_is_no_finding(migration, placed, verdict):
+    """A path across a break is as much longer as the hedges that it runs along."""
+    areas = western()
+    write_layer(migration, areas, on_new_map(areas), [True] * len(areas), placed_by_map=placed)
+    staged, shifted = (pq.read_table(path) for path in (migration.staged("sites"), migration.proposed("sites")))
+    proposal = quality._Proposal(migration, "sites", staged, shifted)
+    bent = {"distance_change_ratio": np.full(60, 2.0), "right_angle_change_deg": np.full(60, 9.0)}
+    assert set(quality._triage(proposal, proposal.measures()[0] | bent).verdict) == {verdict}
+
+
 def test_a_limit_of_one_layer_counts_before_that_of_all(migration):
     """A place 0.3 m off the map is too far where 0.1 m is the limit, and no doubt where it is 2 m."""
     areas = western()
