@@ -20,7 +20,7 @@ from pipeline.made_from import made_from, why_mixed
 from pipeline.storage import Migration
 from pipeline.used_control import used_control
 from qa import triage
-from qa.base_maps import BaseMaps
+from qa.base_maps import SPEAKS_WITHIN_M, BaseMaps
 from qa.completeness import require_the_same_rows
 from qa.doubt import doubts
 from qa.findings import Masks, findings_of
@@ -37,10 +37,6 @@ _ANSWERED_BY_THE_MAP = ("base_map_disagrees", "control_disagrees", "distance_cha
 """Findings about the surroundings of a feature and about its shape, which do not count where it lies on its own lines
 all round: the new map has that shape itself, across a break most of all. None of some thirty such features was wrong.
 """
-
-_SPEAKS_WITHIN_M = 100.0
-"""Corners of the base map that lie further off tell no more of a place than the field has heard already: of 79 features
-that such corners alone called certain 6 were wrong."""
 
 _ABOUT_THE_SHIFT = ("shift_m", "uncertainty_m", "control_distance_m", "break_distance_m", "straddling_m")
 
@@ -154,7 +150,7 @@ def _triage(proposal: _Proposal, measures: Measures, more: Masks | None = None) 
     for code in _ANSWERED_BY_THE_MAP:
         findings[code] &= ~proposal.is_placed_by_map
     if proposal.is_one_edition:
-        is_unseen = move.moved & ~proposal.is_placed_by_map & (measures["control_distance_m"] > _SPEAKS_WITHIN_M)
+        is_unseen = move.moved & ~proposal.is_placed_by_map & (measures["control_distance_m"] > SPEAKS_WITHIN_M)
         findings["far_from_control"] |= is_unseen
     findings |= _stage_findings(proposal) | (more or {})
     return triage.triage(
@@ -182,7 +178,7 @@ def _position_doubt(proposal: _Proposal, measures: Measures) -> NDArray[np.float
     reach_m = measures["base_map_reach_m"]
     is_across = (reach_m > measures["break_distance_m"]) & (measures["base_map_within_ratio"] < 1.0)
     is_redrawn = proposal.reattachment.get("base_feature_changed", np.zeros(len(reach_m), dtype=bool))
-    is_silent = is_partial | is_across | is_redrawn | (reach_m > _SPEAKS_WITHIN_M)
+    is_silent = is_partial | is_across | is_redrawn | (reach_m > SPEAKS_WITHIN_M)
     if proposal.is_one_edition:
         is_silent |= reach_m > 0.0
     chance = np.where(is_silent, np.maximum(seen, alone), seen)

@@ -283,17 +283,16 @@ def _coarse(geometries: Geometries, evidence: Evidence, limits: Limits) -> NDArr
 
 def _judge_alike(layer: Alike, field: ShiftField, limits: Limits, regimes: Regimes, rows: NDArray[np.int_]) -> None:
     seen = sights(layer, field, limits, SIMULATED_FEATURES)
-    is_still = seen.apart.is_still
-    is_contradicted = layer.is_unchanged & ~is_still & (seen.apart.usual_m > TELLING_SHIFT_M)
+    is_contradicted = layer.is_unchanged & ~seen.apart.is_still & (seen.apart.usual_m > TELLING_SHIFT_M)
     is_contradicted &= layer.base is not None
-    is_still, is_beside = is_still | (layer.is_unchanged & ~is_contradicted), lies_beside(layer, seen)
-    is_beside |= seen.apart.is_denied
+    is_still = seen.apart.is_still | (layer.is_unchanged & ~is_contradicted)
+    is_moved = lies_beside(layer, seen) | seen.apart.is_denied
     regime, doubt = _regimes_of(seen.origins.chances, seen.apart.farthest_m, is_still, limits)
-    is_conflict = is_contradicted | is_beside
+    is_conflict = is_contradicted | is_moved
     regime, doubt = np.where(is_conflict, UNKNOWN, regime), np.where(is_conflict, 1.0, doubt)
     regimes.regime[rows], regimes.wrong_chance_ratio[rows] = regime, doubt
     reasons = _reasons_of(regime, is_still, seen, layer.dated)
-    reasons |= {"tile_contradicted": is_contradicted, "still_contradicted": is_beside}
+    reasons |= {"tile_contradicted": is_contradicted, "still_contradicted": is_moved}
     reasons["maps_show_nothing"] = ~seen.signs.is_shown & (layer.base is not None)
     for code, mask in reasons.items():
         for row in rows[mask]:

@@ -20,8 +20,8 @@ from transforms.contract import Points
 STILL_M = 0.1
 """Editions that differ by no more are the same."""
 
-_MOVED_M = 0.5
-"""Where neither says that the map moved this far, nothing is compared."""
+MOVED_M = 0.5
+"""What is said to move further is said to have moved; where neither says so, nothing is compared."""
 
 _ELSEWHERE_M = 1000.0
 _LEAST_PLACES = 20
@@ -79,7 +79,7 @@ def contradiction(base: BaseMaps, places: Points, shift: Points) -> Contradictio
     observed = base.observed_shift(places)
     said_m, shown_m = np.hypot(*shift.T), np.hypot(*observed.shift.T)
     longer = np.maximum(said_m, shown_m)
-    moved = (longer > _MOVED_M) & (observed.distance_m <= SEEN_WITHIN_M)
+    moved = (longer > MOVED_M) & (observed.distance_m <= SEEN_WITHIN_M)
     if moved.sum() < _LEAST_PLACES:
         return None
     differences = (shift - observed.shift)[moved]
@@ -123,7 +123,7 @@ class Doubted:
             compared = distance_m <= _AT_A_CORNER_M
             shown_m[compared] = np.hypot(*base.corners.shift[corner[compared]].T)
         is_still = shown_m <= STILL_M
-        is_for, is_against = is_still & (said_m <= _MOVED_M), is_still & (said_m > _MOVED_M)
+        is_for, is_against = is_still & (said_m <= MOVED_M), is_still & (said_m > MOVED_M)
         return cls(cKDTree(places[compared]), is_for[compared], is_against[compared])
 
     def at(self, points: Points) -> NDArray[np.bool_]:

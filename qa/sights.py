@@ -42,13 +42,12 @@ from qa.origin import (
     Signs,
     origin_chances,
 )
+from qa.same_move import MOVED_M
 from transforms.contract import Points, ShiftField
+from transforms.one_piece import CIRCULAR_95
 
 TELLING_SHIFT_M = 0.3
 """Maps that lie this far apart can be told from one another."""
-
-_MOVED_M, _RADIUS_95 = 0.5, 1.73
-"""A shift that is longer than this by more than its 95 % radius, so many standard errors, is a move."""
 
 SIMULATED_FEATURES, SIMULATED_FOR_DATES = 8000, 2000
 """With a quarter of them it is luck which of the doubtful are settled, with four times as many no less so; but for what
@@ -179,11 +178,11 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
 class _Apart:
     """How far apart the maps lie at each feature ``(n,)`` [m], NaN where unknown: at half of it, and at the most.
 
-    ``is_still`` says whether they agree all over it, and ``is_denied`` whether the shift is sure that the map moved
-    somewhere that they agree: what agrees may lie across a break, and nothing nearer be on both. ``telling`` are its
-    vertices where they surely differ (all of them where they do so nowhere): on land that never moved a feature lies on
-    both maps, whichever it was drawn on. ``is_shown`` says whether the maps have anything in common all round some of
-    it.
+    ``is_still`` says whether they agree all over it, and ``is_denied`` whether the shift, less its 95 % radius, says
+    that the map moved somewhere that they agree: what agrees may lie across a break, and nothing nearer be on both.
+    ``telling`` are its vertices where they surely differ (all of them where they do so nowhere): on land that never
+    moved a feature lies on both maps, whichever it was drawn on. ``is_shown`` says whether the maps have anything in
+    common all round some of it.
     """
 
     usual_m: NDArray[np.float64]
@@ -210,7 +209,7 @@ def _apart(vertices: Vertices, base: BaseMaps | None, field: ShiftField, limits:
         still = seen & (length + observed.spread_m <= limits.unmoved_map_m)
         is_still = vertices.mean(still.astype(float)) == 1.0
         denied = np.zeros(len(still), dtype=bool)
-        denied[still] = shift_m[still] - _RADIUS_95 * field.uncertainty(vertices.points[still]) > _MOVED_M
+        denied[still] = shift_m[still] - CIRCULAR_95 * field.uncertainty(vertices.points[still]) > MOVED_M
         is_denied = vertices.mean(denied.astype(float)) > 0.0
         around = base.surround(vertices.points) if base.is_lone else seen & observed.is_within
         is_shown = vertices.mean(around.astype(float)) > 0.0

@@ -152,9 +152,6 @@ def test_what_a_map_holds_twice_is_there_once():
     assert (before.geometries == after.geometries).all()
 
 
-LAND = drawing(on_new_map(FENCES), "General Surface")
-
-
 @pytest.mark.parametrize("dissolved", [(True, True), (False, True), (True, False)])
 def test_what_a_map_shows_as_one_feature_of_many_parts_is_many_features(dissolved):
     """All buildings were dissolved into one by their code, all fences into another, on either map or on both."""
@@ -174,6 +171,9 @@ def test_what_a_map_shows_as_one_feature_of_many_parts_is_many_features(dissolve
     assert is_same(before.areas, HOUSES)
     assert "10021" not in [*before.ids, *after.ids]
     assert (relation(before, after) == SAME_BUILDING).all()
+
+
+LAND = drawing(on_new_map(FENCES), "General Surface")
 
 
 def together(*drawings):

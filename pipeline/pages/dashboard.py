@@ -24,6 +24,7 @@ from pipeline.pages.pictures import AFTER, BREAK, COLOURS, INK, PALE, Picture
 from qa.accuracy import Score
 from qa.risk import Bin
 from transforms.contract import Points, ShiftField
+from transforms.one_piece import CIRCULAR_95
 
 WIDTH_IN = 3.32
 """319 pixels in a browser: at a window of 1280 an asset page shows 324 of a value; what is wider is cut off."""
@@ -117,7 +118,7 @@ def uncertainty_map(field: ShiftField, extent: Extent, breaks: Iterable[Points],
     step = max(extent[2] - extent[0], extent[3] - extent[1]) / _CELLS_ACROSS
     east, north = (np.arange(low + step / 2, high, step) for low, high in (extent[::2], extent[1::2]))
     places = np.stack(np.meshgrid(east, north), axis=-1).reshape(-1, 2)
-    radius_m = 1.73 * field.uncertainty(places).reshape(len(north), len(east))
+    radius_m = CIRCULAR_95 * field.uncertainty(places).reshape(len(north), len(east))
     with mpl.rc_context(STYLE):
         figure, axes = map_figure(extent, width_in=WIDTH_IN, bare=True, foot_in=0.5)
         axes.set_facecolor("#efefef")
