@@ -33,6 +33,9 @@ NEIGHBOURS = (0.25, 0.5, 0.25)
 """What each class of a distance takes of the one below, of its own and of the one above, where they are smoothed."""
 
 MOST_VERTICES = 64
+_ALONG_M = 1.0
+ALONG, LIES = 2, 4
+"""How a feature lies: from the one on, along lines; so many ways in all (see ``lie_of_class``)."""
 _ROW_WEIGHT = 20.0
 
 
@@ -143,6 +146,16 @@ def inside_of_class(cell: NDArray[np.int_]) -> NDArray[np.int_]:
     return np.asarray(cell % OUTER_CLASSES >= CLASSES).astype(int)
 
 
+def lies_along(cell: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Whether at least four fifths of a shape's vertices lie within a metre of lines, by its class, ``(n,)``."""
+    return np.asarray(cell % CLASSES < np.searchsorted(CLASS_BOUNDS_M, _ALONG_M, side="right"))
+
+
+def lie_of_class(cell: NDArray[np.int_], are_points: bool) -> NDArray[np.int_]:
+    """How features lie by their class, ``(n,)``: 1 about a building, 0 elsewhere, and 2 more for shapes along lines."""
+    return inside_of_class(cell) + 2 * (lies_along(cell) & (not are_points))
+
+
 def is_in_building(vertices: Vertices, edition: Edition) -> NDArray[np.bool_]:
     """Whether the middle of each feature lies in a building of ``edition``, ``(n,)``."""
     inside = np.zeros(vertices.count, dtype=bool)
@@ -176,7 +189,7 @@ def smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def smoothed_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shares ``(2, CELLS)`` from counts of each row; a row with few of them takes the rest from both together."""
+    """Shares ``(k, CELLS)`` from counts of each row; a row with few of them takes the rest from all together."""
     both = smoothed(counts.sum(axis=0))
     weight = (counts.sum(axis=1) / (counts.sum(axis=1) + _ROW_WEIGHT))[:, None]
     return np.asarray(weight * np.stack([smoothed(row) for row in counts]) + (1.0 - weight) * both)

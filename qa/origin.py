@@ -4,7 +4,8 @@ Every feature has one of three origins: the old map, the new map, or neither (mi
 What "lies on the map it was drawn on" looks like differs between layers - traced outlines, a point in each building,
 trees a metre from a hedge - so it is learned from the layer itself: distance classes are counted on the right map and
 on the wrong one, with each feature weighted by the chance of its origin, and the chances are computed again from the
-counts (expectation-maximisation; Dempster, Laird and Rubin 1977). A feature never votes for itself.
+counts (expectation-maximisation; Dempster, Laird and Rubin 1977). A feature never votes for itself. What is found
+depends on where it begins, so it begins twice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qa.coincidence import CELLS, NEIGHBOURS, inside_of_class, product_of_margins, spread_to_neighbours
+from qa.coincidence import ALONG, CELLS, CLASSES, NEIGHBOURS, lie_of_class, product_of_margins, spread_to_neighbours
 
 OLD, NEW, NEITHER = 0, 1, 2
 
@@ -37,6 +38,9 @@ _NEIGHBOUR_WEIGHT = 40.0
 
 _LEAST_CHANCE = 1e-6
 
+_CLEARLY = 5.0
+"""So much higher must be the logarithm of a likelihood."""
+
 USUAL_WRONG_RATIO = 0.02
 """A date is wrong about once in fifty, where nothing better is known."""
 
@@ -45,6 +49,11 @@ _DATE_WEIGHT = 100.0
 
 TELLING_ODDS = 20.0
 """Odds of one map against the other from which the place of a feature alone tells its origin."""
+
+_TELLING_RATIO = 1 / 3
+"""Where fewer features of a layer tell it so, they alone speak for its dates and methods if the dates of other layers
+are wrong more often than usual: all others count as drawn on the map of their dates because these are believed.
+"""
 
 MISPLACED_CHANCE = 0.02
 """About one record in fifty is misplaced, or fewer where a layer shows it."""
@@ -72,6 +81,8 @@ class Signs:
     is_shown
         ``(n,)`` whether the maps show anything there; elsewhere the place of a feature says and teaches nothing. To
         points maps without buildings show nothing: a house may have moved where the fences about it did not.
+    are_points
+        Whether they are points, or lines and areas.
     """
 
     on_before: NDArray[np.int_]
@@ -81,6 +92,7 @@ class Signs:
     method: NDArray[np.int_]
     date_prior: NDArray[np.float64]
     is_shown: NDArray[np.bool_]
+    are_points: bool
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -95,12 +107,12 @@ class Expected:
     right_map
         ``(cells,)`` on the map a feature was drawn on.
     wrong_map
-        ``(2, cells)`` on the other map, for features that lie outside and about a building on the right one: what
+        ``(lies, cells)`` on the other map, by how a feature lies on the right one (``coincidence.lie_of_class``): what
         lies about a building there often lies about one here too.
     anywhere
         ``(cells,)`` of a misplaced feature on one map.
     anywhere_again
-        ``(2, cells)`` of a misplaced feature on the other map, by whether it lies about a building on the first.
+        ``(lies, cells)`` of a misplaced feature on the other map, by how it lies on the first.
     """
 
     right_map: NDArray[np.float64]
@@ -119,10 +131,13 @@ class Origins:
         ``(n, 3)`` chance of old map, new map, neither; rows add up to 1.
     place_odds
         ``(n,)`` odds of old map against new map from the place alone; 1 where it tells nothing.
+    log_likelihood
+        How well they explain all that is known of the features.
     """
 
     chances: NDArray[np.float64]
     place_odds: NDArray[np.float64]
+    log_likelihood: float
 
 
 def date_prior(wrong_ratio: float, ground_ratio: float = 0.0) -> NDArray[np.float64]:
@@ -156,18 +171,59 @@ def origin_chances(signs: Signs, expected: Expected | None) -> Origins:
     expected
         The classes to expect; None where there is no base map, then date and method alone decide.
     """
-    chances = np.exp(_log_of_shares(signs.date_prior, signs.dated, np.full(len(signs), MISPLACED_CHANCE)))
+    origins = _likeliest(signs, expected, speaks=np.ones(len(signs), dtype=bool))
+    if expected is None or not _are_dates_doubtful(signs):
+        return origins
+    tells = np.abs(np.log(origins.place_odds)) > np.log(TELLING_ODDS)
+    if np.sum(tells & signs.is_told_apart) > _TELLING_RATIO * np.sum(signs.is_told_apart):
+        return origins
+    return _likeliest(signs, expected, speaks=tells)
+
+
+def _likeliest(signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_]) -> Origins:
+    """What is found begun from the dates, or from the places if that is clearly likelier.
+
+    Begun from the dates, much of a layer that was shifted before, not quite to its place, may bear them out: that is
+    how one lies on the old map then.
+    """
+    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, np.full(len(signs), MISPLACED_CHANCE)))
+    by_place = np.where((signs.is_told_apart & signs.is_shown)[:, None], _of_the_nearer(signs), by_date)
+    usual, other = (_maximised(signs, expected, speaks, begun) for begun in (by_date, by_place))
+    return other if other.log_likelihood > usual.log_likelihood + _CLEARLY else usual
+
+
+def _of_the_nearer(signs: Signs) -> NDArray[np.float64]:
+    """Chances ``(n, 3)`` to begin with: drawn on the map whose lines are nearer to a shape, or middle of a house to a
+    point.
+    """
+    nearer = np.sign(signs.on_after % CLASSES - signs.on_before % CLASSES)
+    old = np.array([0.02, 0.49, 0.96])[nearer + 1]
+    return np.column_stack([old, 0.98 - old, np.full(len(signs), 0.02)])
+
+
+def _maximised(
+    signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_], chances: NDArray[np.float64]
+) -> Origins:
+    """The likeliest near ``chances`` ``(n, 3)``; features that speak ``(n,)`` teach what dates and methods say."""
     place = np.zeros_like(chances)
     for _ in range(_ROUNDS):
         if expected is not None:
             place = _log_of_place(signs, chances, expected)
-        chances = _normalised(_log_of_date(signs, chances) + _log_of_method(signs.method, chances) + place)
-    return Origins(chances, np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50)))
+        logs = _log_of_date(signs, chances, speaks) + _log_of_method(signs.method, chances, speaks) + place
+        chances = _normalised(logs)
+    odds = np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50))
+    return Origins(chances, odds, float(np.logaddexp.reduce(logs, axis=1).sum()))
 
 
-def _log_of_date(signs: Signs, chances: NDArray[np.float64]) -> NDArray[np.float64]:
+def _are_dates_doubtful(signs: Signs) -> bool:
+    """Whether more dates than usual are wrong in the other layers."""
+    expected = signs.date_prior[DATED_BEFORE]
+    return bool(expected[NEW] > USUAL_WRONG_RATIO * expected.sum())
+
+
+def _log_of_date(signs: Signs, chances: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:
     counts = signs.date_prior.copy()
-    np.add.at(counts, signs.dated, chances[:, :2])
+    np.add.at(counts, signs.dated[speaks], chances[speaks, :2])
     return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER], signs.is_shown))
 
 
@@ -190,11 +246,13 @@ def _log_of_shares(
     return np.log(np.column_stack([either * (1.0 - misplaced)[:, None], misplaced]))
 
 
-def _log_of_method(method: NDArray[np.int_], chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    names = int(method.max(initial=-1)) + 1
-    counts = np.stack([np.bincount(method, weights=chances[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
-    others = counts[method] - chances[:, :2]
-    shares = (others + 0.5) / (counts.sum(axis=0) - chances[:, :2] + 0.5 * max(names, 1))
+def _log_of_method(
+    method: NDArray[np.int_], chances: NDArray[np.float64], speaks: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    names, votes = int(method.max(initial=-1)) + 1, chances[:, :2] * speaks[:, None]
+    counts = np.stack([np.bincount(method, weights=votes[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
+    others = counts[method] - votes
+    shares = (others + 0.5) / (counts.sum(axis=0) - votes + 0.5 * max(names, 1))
     shares[method == 0] = 1.0
     return np.log(np.column_stack([shares, shares.mean(axis=1)]))
 
@@ -203,19 +261,22 @@ def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected
     apart, shown = signs.is_told_apart, signs.is_shown
     old, new = chances[:, OLD] * (apart & shown), chances[:, NEW] * (apart & shown)
     before, after = signs.on_before, signs.on_after
-    inside_before, inside_after = inside_of_class(before), inside_of_class(after)
+    lie_before, lie_after = (lie_of_class(each, signs.are_points) for each in (before, after))
     right = _Counts(expected.right_map, signs, chances[:, OLD] * shown, new)
     on_right_before, on_right_after = right.log_share_before(), right.log_share_after()
     on_wrong_before, on_wrong_after = np.zeros(len(signs)), np.zeros(len(signs))
-    for inside, share in enumerate(expected.wrong_map):
-        wrong = _Counts(share, signs, new * (inside_after == inside), old * (inside_before == inside))
-        on_wrong_before = np.where(inside_after == inside, wrong.log_share_before(), on_wrong_before)
-        on_wrong_after = np.where(inside_before == inside, wrong.log_share_after(), on_wrong_after)
+    for lie, share in enumerate(expected.wrong_map):
+        # What keeps to no line of its map comes to lie along one of the other by chance alone: it teaches nothing, or
+        # what was shifted before, not quite to its place, would teach that this is how one lies on the wrong map.
+        teaches = signs.are_points or lie >= ALONG
+        wrong = _Counts(share, signs, teaches * new * (lie_after == lie), teaches * old * (lie_before == lie))
+        on_wrong_before = np.where(lie_after == lie, wrong.log_share_before(), on_wrong_before)
+        on_wrong_after = np.where(lie_before == lie, wrong.log_share_after(), on_wrong_after)
     anywhere = np.log(np.maximum(expected.anywhere, _LEAST_CHANCE))
     anywhere_again = np.log(np.maximum(expected.anywhere_again, _LEAST_CHANCE))
     if_old = on_right_before + np.where(apart, on_wrong_after, 0.0)
     if_new = np.where(apart, on_right_after + on_wrong_before, on_right_before)
-    if_neither = anywhere[before] + np.where(apart, anywhere_again[inside_before, after], 0.0)
+    if_neither = anywhere[before] + np.where(apart, anywhere_again[lie_before, after], 0.0)
     return np.where(shown[:, None], np.column_stack([if_old, if_new, if_neither]), 0.0)
 
 

@@ -17,12 +17,13 @@ from qa.base_maps import SEEN_WITHIN_M, BaseMaps, Edition, Geometries
 from qa.coincidence import (
     CELLS,
     FARTHEST,
+    LIES,
     Vertices,
     coincidence_m,
     distance_class,
     evenly_placed,
-    inside_of_class,
     is_in_building,
+    lie_of_class,
     smoothed,
     smoothed_rows,
     traced_shares,
@@ -170,8 +171,9 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
     is_shown = apart.is_shown | ((before != FARTHEST) & (after != FARTHEST))
     if layer.are_points:
         is_shown &= layer.base is not None and layer.base.show_buildings
-    dated = _believed(layer, apart, before, after, is_told_apart & is_shown)
-    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown)
+    is_asked = is_told_apart & is_shown & np.isfinite(apart.telling.middle()[:, 0])
+    dated = _believed(layer, apart, before, after, is_asked)
+    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown, layer.are_points)
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,6 @@ def _believed(
 ) -> NDArray[np.int_]:
     """What is said of each capture ``(n,)``, but not where those that say the same lie, together, on the other map."""
     believed, middle = layer.dated.copy(), apart.telling.middle()
-    is_asked = is_asked & np.isfinite(middle[:, 0])
     for kinds, instead, is_of_old in ((SAYS_OLD, NOT_BEFORE, True), (SAYS_NEW, NOT_AFTER, False)):
         rows = np.flatnonzero(is_asked & np.isin(layer.dated, kinds))
         if layer.base is None or not len(rows):
@@ -266,7 +267,7 @@ def _expected(layer: Alike, edition: Edition, apart: _Apart, signs: Signs, simul
     vertices, near = apart.telling, apart.shift_m[:, None]
     rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
     least, most = np.log(layer.misplaced_by_m)
-    anywhere, wrong, again = np.zeros(CELLS), np.zeros((2, CELLS)), np.zeros((2, CELLS))
+    anywhere, wrong, again = np.zeros(CELLS), np.zeros((LIES, CELLS)), np.zeros((LIES, CELLS))
     for _ in range(rounds):
         far = np.exp(random.uniform(least, most))
         misplaced = vertices.displaced(far[:, None] * random.directions())
@@ -274,7 +275,7 @@ def _expected(layer: Alike, edition: Edition, apart: _Apart, signs: Signs, simul
         anywhere += np.bincount(seen[shown], minlength=CELLS)
         for start, begun, cells in ((misplaced, seen, again), (vertices, drawn, wrong)):
             displaced = start.displaced(near * random.directions())
-            found = inside_of_class(begun), _classes(layer, displaced, edition)
+            found = lie_of_class(begun, layer.are_points), _classes(layer, displaced, edition)
             np.add.at(cells, tuple(each[shown] for each in found), 1.0)
     anywhere = smoothed(anywhere)
     right = 0.5 * traced_shares(anywhere, layer.are_points) + 0.5 * anywhere
