@@ -55,6 +55,8 @@ def _lattice(reach_m: float, step_m: float) -> Points:
 
 WHOLE_METRES, _QUARTER_METRES = _lattice(8.0, 1.0), _lattice(1.25, 0.25)
 NOT_AT_ALL = int(np.hypot(*WHOLE_METRES.T).argmin())
+FAR = np.hypot(*WHOLE_METRES.T) > 1.5
+"""Further than one draws beside a line, or beside the middle of a house, by not caring."""
 
 
 class Way(ABC):
@@ -85,7 +87,7 @@ class Way(ABC):
         """By how much ``rows`` are displaced ``(2,)``, more exactly than ``about``."""
 
 
-class _ByShare(Way):
+class ByShare(Way):
     """By the share of its vertices that lies well, a feature's score."""
 
     @abstractmethod
@@ -93,12 +95,15 @@ class _ByShare(Way):
         """Which of ``(m, 2)`` places lie as they should, ``(m,)``."""
 
     def tried(self, vertices: Vertices, rows: Rows, base: BaseMaps) -> Numbers:
+        """The share of the vertices of each that lies well."""
         return np.stack([self.shares(vertices, rows, edition, WHOLE_METRES) for edition in editions(base)])
 
     def score(self, tried: Numbers) -> Numbers:
+        """That share."""
         return tried
 
     def is_sure(self, gain: Numbers, places: Points) -> bool:
+        """In the mean, by its standard error."""
         standard_error = gain.std() / np.sqrt(len(gain))
         return bool(gain.mean() > max(_LEAST_GAIN, _STANDARD_ERRORS * standard_error))
 
@@ -110,13 +115,12 @@ class _ByShare(Way):
         np.add.at(total, of_row, lies_well.T.astype(float))
         return np.asarray(total / np.bincount(of_row, minlength=len(rows))[:, None])
 
-    def lie_well(self, vertices: Vertices, base: BaseMaps) -> NDArray[np.bool_]:
-        """Which features lie well on either map, by themselves and all over, ``(n,)``."""
-        before, after = (self.lies_well(edition, vertices.points).astype(float) for edition in editions(base))
-        return np.asarray(np.fmax(vertices.mean(before), vertices.mean(after)) == 1.0)
+    def lie_well(self, vertices: Vertices, edition: Edition, by: Points | float = 0.0) -> NDArray[np.bool_]:
+        """Which features, moved back ``by`` so much, lie well by themselves and all over, ``(n,)``."""
+        return np.asarray(vertices.mean(self.lies_well(edition, vertices.points - by).astype(float)) == 1.0)
 
 
-class _OnLines(_ByShare):
+class _OnLines(ByShare):
     def lies_well(self, edition: Edition, points: Points) -> NDArray[np.bool_]:
         return np.isfinite(edition.line_distance_m(points, within_m=_ON_A_LINE_M))
 
@@ -137,7 +141,7 @@ class _OnLines(_ByShare):
         return np.asarray(tried[share >= _AS_GOOD * share.max()].mean(axis=0))
 
 
-class _InBuildings(_ByShare):
+class _InBuildings(ByShare):
     def lies_well(self, edition: Edition, points: Points) -> NDArray[np.bool_]:
         return np.asarray(edition.area_at(points) >= 0)
 
@@ -209,7 +213,8 @@ POINT_WAYS: tuple[Way, ...] = (_InBuildings(), _AT_CENTRES, _ByDistances())
 
 def lie_well(vertices: Vertices, base: BaseMaps, are_points: bool) -> NDArray[np.bool_]:
     """Which features lie as they should on either map, by themselves and all over, ``(n,)``."""
-    return (_AT_CENTRES if are_points else _ON_LINES).lie_well(vertices, base)
+    way = _AT_CENTRES if are_points else _ON_LINES
+    return way.lie_well(vertices, base.before) | way.lie_well(vertices, base.after)
 
 
 def editions(base: BaseMaps) -> tuple[Edition, Edition]:

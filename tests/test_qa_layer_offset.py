@@ -60,7 +60,6 @@ def test_what_was_captured_in_one_way_is_found_within_a_layer_that_is_in_place(b
     by_m = found(geometries, base, groups=(way,))
     np.testing.assert_allclose(by_m[:12], np.broadcast_to(BY, (12, 2)), atol=0.3)
     assert np.isnan(by_m[12:]).all()
-    assert np.isnan(found(geometries, base)).all()
 
 
 def test_sheets_placed_wrongly_are_found_each_with_its_own_displacement(base, layers):
@@ -74,6 +73,29 @@ def test_sheets_placed_wrongly_are_found_each_with_its_own_displacement(base, la
         assert np.isfinite(result.by_m[is_south]).mean() > 0.9
         assert np.isnan(result.by_m[is_north]).all()
         assert result.is_suspect[is_north].mean() < 0.1  # each lies as it should, or an address nearly so
+
+
+@pytest.mark.parametrize("kind", ["outlines", "addresses"])
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_what_somebody_shifted_here_and_there_by_the_mean_is_found_though_some_lies_on_the_new_map(
+    base, layers, kind, share
+):
+    geometries, by = layers[kind].copy(), 1.3 * SHIFT
+    is_shifted = np.random.default_rng(8).random(len(geometries)) < share
+    geometries[is_shifted] = moved(geometries[is_shifted], by)
+    by_m = found(geometries, base)
+    assert np.isfinite(by_m[is_shifted]).mean() > 0.95
+    np.testing.assert_allclose(np.nanmedian(by_m, axis=0), by, atol=0.5)
+    assert np.isnan(by_m[~is_shifted]).mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", ["outlines", "addresses"])
+def test_what_lies_beside_the_maps_each_in_its_own_direction_is_not_displaced(base, layers, kind):
+    geometries, random = layers[kind].copy(), np.random.default_rng(9)
+    for row in np.flatnonzero(random.random(len(geometries)) < 0.3):
+        angle, far = random.uniform(0, 2 * np.pi), random.uniform(2, 6)
+        geometries[row] = moved(geometries[row], far * np.array([np.cos(angle), np.sin(angle)]))
+    assert np.isnan(found(geometries, base)).all()
 
 
 def test_where_much_is_displaced_the_rest_has_to_show_that_it_is_not(base, layers):

@@ -134,7 +134,8 @@ LIES_ON_A_MAP = Check(
     "Features do not lie beside both maps, as far and in the same direction as those of their method or those around "
     "them; 5 % may. If more do, their coordinates came through a wrong transformation, or sheets of a plan were placed "
     "wrongly, and they go to officers. Is it the whole layer, take that off with offset_easting_m and "
-    "offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, ask for that part anew.",
+    "offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, ask for that part anew. "
+    "Are they here and there, somebody shifted them before: a layer of their own, with that offset, undoes it.",
 )
 WRITTEN_FINELY = Check(
     "shift",
