@@ -90,6 +90,9 @@ _OF_A_DISPLACEMENT = frozenset({"dates_disproved", "listing_disproved", "method_
 _METHOD_WRONG_CHANCE = 0.002
 """A method that is said is wrong about once in five hundred."""
 
+_OFTEN_WRONG_RATIO = 0.05
+"""Where more dates than that are wrong in other layers, much was shifted before, and surveys perhaps with the rest."""
+
 
 @dataclass(frozen=True)
 class Regimes:
@@ -186,12 +189,14 @@ def _settle_by_columns(
 ) -> NDArray[np.bool_]:
     """Settle what scale, coordinates and method alone decide, in place; the rows ``(n,)`` that stay open."""
     has_place = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    often_wrong = evidence.date_wrong_ratio > _OFTEN_WRONG_RATIO
+    ground_doubt = evidence.date_wrong_ratio if often_wrong else _METHOD_WRONG_CHANCE
     open_rows = np.ones(len(geometries), dtype=bool)
     for settled, regime, reason, doubt in (
         (~has_place, UNAFFECTED, "no_geometry", 0.0),
         (evidence.small_scale(len(geometries), limits), UNKNOWN, "small_scale", 1.0),
         (_coarse(geometries, evidence, limits), UNKNOWN, "coarse_coordinates", 1.0),
-        (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", _METHOD_WRONG_CHANCE),
+        (evidence.measured_on_ground(len(geometries)), UNAFFECTED, "measured_on_ground", ground_doubt),
     ):
         _settle(regimes, settled & open_rows, regime, reason, doubt)
         open_rows &= ~settled

@@ -125,6 +125,24 @@ def test_a_listed_layer_that_lies_on_the_new_map_is_told(root):
     assert not found["origin_as_said"].passed
 
 
+def test_what_was_shifted_before_here_and_there_is_told(root):
+    geometries = sites()
+    geometries[::10] = on_new_map(geometries[::10])
+    deliver(root, geometries, ["1999-05-05"] * 60)
+    regimes, found, _ = shifted(with_settings(root))
+    assert regimes == {"affected": 54, "already_new": 6}
+    assert not found["not_shifted_before"].passed
+    assert found["not_shifted_before"].metadata["on_new_map_share"].value == 0.1
+    assert found["origin_as_said"].passed
+
+    _, found, _ = shifted(with_settings(root, more="captured_column: day, strategy: leave"))
+    assert found["not_shifted_before"].passed
+
+    deliver(root, sites(), ["1999-05-05"] * 60)
+    _, found, _ = shifted(with_settings(root))
+    assert found["not_shifted_before"].passed
+
+
 def test_dates_that_cannot_be_read_are_told(root):
     deliver(root, sites(), ["05/13/1999"] * 30 + ["05/12/1999"] * 20 + [""] * 10)
     _, found, _ = shifted(with_settings(root))

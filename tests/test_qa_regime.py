@@ -244,6 +244,14 @@ def test_what_was_shifted_before_here_and_there_not_quite_to_its_place_is_not_sh
     assert accepted[~before].any()
 
 
+@pytest.mark.parametrize(("wrong_ratio", "doubt"), [(0.03, 0.002), (0.2, 0.2)])
+def test_where_much_was_shifted_before_a_survey_may_have_been_shifted_with_it(wrong_ratio, doubt):
+    trees, method = free(10), np.full(10, "GPS")
+    regimes = judged(trees, None, method=method, date_wrong_ratio=wrong_ratio)
+    assert set(regimes.regime) == {"unaffected"}
+    assert regimes.wrong_chance_ratio == pytest.approx(doubt)
+
+
 def test_a_layer_displaced_as_a_whole_is_for_review_what_was_measured_on_the_ground_too(base, western):
     geometries = shapely.transform(western[0], lambda points: points + np.array([3.0, 2.0]))
     method = np.array(["Land-Line"] * (len(geometries) - 5) + ["GPS"] * 5)

@@ -121,6 +121,15 @@ ORIGIN_AS_SAID = Check(
     "new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without dates that lies on the new "
     "map stays there: give it `strategy: leave`.",
 )
+NOT_SHIFTED_BEFORE = Check(
+    "shift",
+    "not_shifted_before",
+    "What is dated before the new map lies on the old one; of 2 % of the features it may lie on the new one. If of "
+    "more: somebody shifted part of the layer before, or its dates are not those of capture. That part stays where it "
+    "is. But in the other layers what does not show its map, most trees and surveys, goes to officers then. Find out "
+    "what was shifted, and by whom; deliver it as a layer of its own with `strategy: leave`, and the rest as it is, "
+    "and run all layers again.",
+)
 DATES_READ = Check(
     "shift",
     "dates_read",

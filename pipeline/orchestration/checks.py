@@ -27,6 +27,8 @@ from pipeline.review import Reviewed
 from pipeline.sources import StagedLayer
 from pipeline.storage import Migration
 from qa.limits import limits_in_force
+from qa.origin import USUAL_WRONG_RATIO
+from qa.regime import ALREADY_NEW
 
 _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 """Of held-out control, this share should lie within the stated 95 % radius."""
@@ -92,7 +94,7 @@ def of_fit(migration: Migration, summary: FitSummary) -> list[dg.AssetCheckResul
 def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     """Checks on the proposal."""
     staged = pq.read_table(migration.staged(layer), columns=["pai_row"])["pai_row"]
-    columns = ["pai_row", "moved", "shift_m", "regime_reasons", "displaced_easting_m", "displaced_northing_m"]
+    columns = ["pai_row", "moved", "shift_m", "regime", "regime_reasons", "displaced_easting_m", "displaced_northing_m"]
     shifted = pq.read_table(migration.shifted(layer), columns=columns)
     moved_m = shifted["shift_m"].to_numpy()[shifted["moved"].to_numpy().astype(bool)]
     is_moving = migration.settings.layer(layer).strategy in MOVING_STRATEGIES
@@ -102,6 +104,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         sum(not those.isdisjoint(codes) for codes in reasons) / many
         for those in (_DISPROVED, {"coarse_coordinates"}, {"still_contradicted"}, {"maps_show_nothing"})
     )
+    shifted_before = _on_new_map(shifted) / many if is_moving else 0.0
     displaced = float(np.isfinite(shifted["displaced_easting_m"].to_numpy()).sum()) / many
     unread, maps = unread_dates(migration, layer), migration.settings.base_maps
     editions = [name for name, edition in (("before", maps.before), ("after", maps.after)) if edition]
@@ -111,6 +114,7 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
         checklist.SHIFTS_USUAL.result(longest_m <= limit_m, longest_m=round(longest_m, 2), limit_m=limit_m),
         checklist.ORIGIN_SHOWN.result(bool(editions) or not is_moving, named=", ".join(editions) or "neither"),
         _few(checklist.ORIGIN_AS_SAID, "disproved_share", disproved, _days(migration, layer)),
+        _few(checklist.NOT_SHIFTED_BEFORE, "on_new_map_share", shifted_before, limit=USUAL_WRONG_RATIO),
         _few(checklist.DATES_READ, "unread_share", sum(unread.values()) / many, _such(unread)),
         _few(checklist.LIES_ON_A_MAP, "displaced_share", displaced, _displacement(shifted)),
         _few(checklist.WRITTEN_FINELY, "coarse_share", coarse),
@@ -119,10 +123,17 @@ def of_shift(migration: Migration, layer: str) -> list[dg.AssetCheckResult]:
     ]
 
 
-def _few(check: Check, key: str, share: float, what: str = "") -> dg.AssetCheckResult:
+def _on_new_map(shifted: pa.Table) -> int:
+    """How many are dated before the new map, but lie on it."""
+    regimes, reasons = (shifted[name].to_pylist() for name in ("regime", "regime_reasons"))
+    pairs = zip(regimes, reasons, strict=True)
+    return sum(regime == ALREADY_NEW and "date_contradicted" in codes for regime, codes in pairs)
+
+
+def _few(check: Check, key: str, share: float, what: str = "", limit: float = _ODD_SHARE) -> dg.AssetCheckResult:
     """The outcome of a check that a few of a layer's features may fail; ``what`` it found, in words."""
-    numbers = {key: round(share, 4), "limit": _ODD_SHARE}
-    return check.result(share <= _ODD_SHARE, **numbers, **_found(what))
+    numbers = {key: round(share, 4), "limit": limit}
+    return check.result(share <= limit, **numbers, **_found(what))
 
 
 def _found(what: str) -> dict[str, str]:
