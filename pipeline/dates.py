@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from pipeline.base_maps import base_map_files, read_base_maps
 from pipeline.captures import read_evidence, unread_texts
-from pipeline.choices import MOVING_STRATEGIES
 from pipeline.delivered import delivered_batches
 from pipeline.field_file import read_field
 from pipeline.formats import GEOMETRY
@@ -42,12 +41,8 @@ _MOST_STEPS = 2**31
 
 
 def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
-    """The share of wrong dates to be expected in a layer, whose shift is fitted.
-
-    By the others of which something is to move: what is to stay may have been set apart for its dates.
-    """
-    moving = [each for each in migration.settings.layers if each.strategy in MOVING_STRATEGIES]
-    others = [each for each in moving if each.name != layer_name and each.captured_column]
+    """The share of wrong dates to be expected in a layer, whose shift is fitted."""
+    others = [each for each in migration.settings.layers if each.name != layer_name and each.captured_column]
     return expected_wrong_ratio([_record(migration, settings) for settings in others])
 
 

@@ -35,7 +35,7 @@ NEIGHBOURS = (0.25, 0.5, 0.25)
 MOST_VERTICES = 64
 _ALONG_M = 1.0
 ALONG, LIES = 2, 4
-"""How a feature lies: from the one on, along lines; so many ways in all (see ``lie_of_class``)."""
+"""Of the numbers of ``lie_of_class`` those from the first on are of shapes along lines; there are so many in all."""
 _ROW_WEIGHT = 20.0
 
 
@@ -153,7 +153,7 @@ def lies_along(cell: NDArray[np.int_]) -> NDArray[np.bool_]:
 
 def lie_of_class(cell: NDArray[np.int_], are_points: bool) -> NDArray[np.int_]:
     """How features lie by their class, ``(n,)``: 1 about a building, 0 elsewhere, and 2 more for shapes along lines."""
-    return inside_of_class(cell) + 2 * (lies_along(cell) & (not are_points))
+    return inside_of_class(cell) + ALONG * (lies_along(cell) & (not are_points))
 
 
 def is_in_building(vertices: Vertices, edition: Edition) -> NDArray[np.bool_]:

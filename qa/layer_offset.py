@@ -90,8 +90,7 @@ def displaced(geometries: Geometries, base: BaseMaps, are_points: bool, groups: 
         if isinstance(way, ByShare):
             strays = np.flatnonzero(~lies_well[rows] & np.isnan(by_m[rows, 0]))
             by, comes_to_lie = _best_of_strays(way, vertices, base, rows[strays], tried[:, strays])
-            those = (comes_to_lie | ~lies_well) & goes_along & np.isnan(by_m[:, 0])
-            by_m[those] = by
+            by_m[(comes_to_lie | ~lies_well) & goes_along & np.isnan(by_m[:, 0])] = by
     rest = np.isnan(by_m[:, 0])
     is_suspect = rest & (is_local.sum() > _MUCH * (is_local | rest).sum()) & ~lies_well
     return Displaced(by_m, is_suspect)

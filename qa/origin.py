@@ -39,7 +39,7 @@ _NEIGHBOUR_WEIGHT = 40.0
 _LEAST_CHANCE = 1e-6
 
 _CLEARLY = 5.0
-"""So much higher must be the logarithm of a likelihood."""
+"""By so much must the logarithm of a likelihood be higher."""
 
 USUAL_WRONG_RATIO = 0.02
 """A date is wrong about once in fifty, where nothing better is known."""
@@ -193,12 +193,12 @@ def _likeliest(signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_
 
 
 def _of_the_nearer(signs: Signs) -> NDArray[np.float64]:
-    """Chances ``(n, 3)`` to begin with: drawn on the map whose lines are nearer to a shape, or middle of a house to a
-    point.
+    """Chances ``(n, 3)`` to begin with: a shape was drawn on the map whose lines are the nearer ones, a point on the
+    one whose house has the nearer middle.
     """
-    nearer = np.sign(signs.on_after % CLASSES - signs.on_before % CLASSES)
+    nearer = np.sign(signs.on_after % CLASSES - signs.on_before % CLASSES)  # 1: on the old map
     old = np.array([0.02, 0.49, 0.96])[nearer + 1]
-    return np.column_stack([old, 0.98 - old, np.full(len(signs), 0.02)])
+    return np.column_stack([old, 1.0 - MISPLACED_CHANCE - old, np.full(len(signs), MISPLACED_CHANCE)])
 
 
 def _maximised(

@@ -77,7 +77,7 @@ REASONS = {
     "coarse_coordinates": "Its coordinates are rounded so coarsely that it may lie a metre off by that alone.",
     "maps_show_nothing": "The base maps show nothing there, or no buildings: nobody can see whether it lies rightly.",
     "origin_unknown": "Neither its date nor its place on the maps tells which map it was drawn on.",
-    "displaced_together": "It lies beside both maps, as far and in the same direction as others of its layer.",
+    "displaced_together": "It lies beside its own map, as far and in the same direction as others of its layer.",
     "displaced_around": "Much of its layer lies beside both maps here and there; nothing shows that it does not.",
     "looks_misplaced": "It does not lie on either map as the other features of its layer do.",
     "no_geometry": "It has no geometry.",

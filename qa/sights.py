@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qa.base_maps import SEEN_WITHIN_M, BaseMaps, Edition, Geometries
 from qa.coincidence import (
+    ALONG,
     CELLS,
     FARTHEST,
     LIES,
@@ -171,8 +172,7 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
     is_shown = apart.is_shown | ((before != FARTHEST) & (after != FARTHEST))
     if layer.are_points:
         is_shown &= layer.base is not None and layer.base.show_buildings
-    is_asked = is_told_apart & is_shown & np.isfinite(apart.telling.middle()[:, 0])
-    dated = _believed(layer, apart, before, after, is_asked)
+    dated = _believed(layer, apart, before, after, is_told_apart & is_shown)
     return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown, layer.are_points)
 
 
@@ -228,6 +228,7 @@ def _believed(
 ) -> NDArray[np.int_]:
     """What is said of each capture ``(n,)``, but not where those that say the same lie, together, on the other map."""
     believed, middle = layer.dated.copy(), apart.telling.middle()
+    is_asked = is_asked & np.isfinite(middle[:, 0])
     for kinds, instead, is_of_old in ((SAYS_OLD, NOT_BEFORE, True), (SAYS_NEW, NOT_AFTER, False)):
         rows = np.flatnonzero(is_asked & np.isin(layer.dated, kinds))
         if layer.base is None or not len(rows):
@@ -267,7 +268,8 @@ def _expected(layer: Alike, edition: Edition, apart: _Apart, signs: Signs, simul
     vertices, near = apart.telling, apart.shift_m[:, None]
     rounds = max(1, simulated // max(vertices.count, _FEW_FEATURES))
     least, most = np.log(layer.misplaced_by_m)
-    anywhere, wrong, again = np.zeros(CELLS), np.zeros((LIES, CELLS)), np.zeros((LIES, CELLS))
+    lies = ALONG if layer.are_points else LIES
+    anywhere, wrong, again = np.zeros(CELLS), np.zeros((lies, CELLS)), np.zeros((lies, CELLS))
     for _ in range(rounds):
         far = np.exp(random.uniform(least, most))
         misplaced = vertices.displaced(far[:, None] * random.directions())

@@ -84,14 +84,6 @@ def test_outlines_speak_for_the_dates_of_trees(migration, wrong):
     assert dates.date_wrong_ratio(migration, "sites") == pytest.approx(0.02)
 
 
-def test_a_layer_set_apart_to_stay_has_no_say(migration):
-    """It may have been for its dates."""
-    write_sites(migration, 40)
-    settings = migration.root / "migration.yaml"
-    settings.write_text(MIGRATION.replace("sites.gpkg, ", "sites.gpkg, strategy: leave, "), encoding="utf-8")
-    assert dates.date_wrong_ratio(Migration.open(migration.root), "trees") == pytest.approx(0.02)
-
-
 def test_a_delivery_that_cannot_be_read_has_no_say(migration):
     migration.source("sources/sites.gpkg").write_bytes(b"half a file")
     assert dates.date_wrong_ratio(migration, "trees") == pytest.approx(0.02)

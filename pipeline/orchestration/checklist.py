@@ -125,10 +125,10 @@ NOT_SHIFTED_BEFORE = Check(
     "shift",
     "not_shifted_before",
     "What is dated before the new map lies on the old one; of 2 % of the features it may lie on the new one. If of "
-    "more: somebody shifted part of the layer before, or its dates are not those of capture. That part stays where it "
-    "is. But in the other layers what does not show its map, most trees and surveys, goes to officers then. Find out "
-    "what was shifted, and by whom; deliver it as a layer of its own with `strategy: leave`, and the rest as it is, "
-    "and run all layers again.",
+    "more: somebody shifted part of the layer before, or its dates are not those of capture. What lies well on the new "
+    "map stays where it is. But in the other layers what does not show its map, most trees and surveys, goes to "
+    "officers then. Find out what was shifted, and by whom; deliver a copy from before that, if there is one, and "
+    "run all layers again.",
 )
 DATES_READ = Check(
     "shift",
@@ -144,7 +144,7 @@ LIES_ON_A_MAP = Check(
     "them; 5 % may. If more do, their coordinates came through a wrong transformation, or sheets of a plan were placed "
     "wrongly, and they go to officers. Is it the whole layer, take that off with offset_easting_m and "
     "offset_northing_m in migration.yaml (the opposite sign) and run it again; is it a part, ask for that part anew. "
-    "Are they here and there, somebody shifted them before: a layer of their own, with that offset, undoes it.",
+    "Are they here and there, somebody shifted them before: deliver a copy from before that, if there is one.",
 )
 WRITTEN_FINELY = Check(
     "shift",
