@@ -63,6 +63,7 @@ def read_evidence(
         new_map_loaded_on=day if first is None else first,
         new_map_complete_on=last,
         is_unchanged_tile=unchanged,
+        is_to_stay=layer.strategy == "leave",
     )
 
 

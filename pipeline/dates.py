@@ -42,8 +42,13 @@ _MOST_STEPS = 2**31
 
 def date_wrong_ratio(migration: Migration, layer_name: str) -> float:
     """The share of wrong dates to be expected in a layer, whose shift is fitted."""
-    others = [each for each in migration.settings.layers if each.name != layer_name and each.captured_column]
+    others = [each for each in migration.settings.layers if each.name != layer_name and is_dated(each)]
     return expected_wrong_ratio([_record(migration, settings) for settings in others])
+
+
+def is_dated(layer: LayerSettings) -> bool:
+    """Whether what a layer's dates say counts: of one that is to stay the settings say all there is to say."""
+    return layer.captured_column is not None and layer.strategy != "leave"
 
 
 def disproved_dates(migration: Migration, layer_name: str) -> dict[str, int]:

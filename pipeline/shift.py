@@ -18,7 +18,7 @@ from pipeline.base_map_faults import refuse_other_move
 from pipeline.base_maps import doubted_base_maps, read_base_maps
 from pipeline.captures import read_evidence
 from pipeline.choices import MOVING_STRATEGIES
-from pipeline.dates import date_wrong_ratio
+from pipeline.dates import date_wrong_ratio, is_dated
 from pipeline.field_file import read_field
 from pipeline.files import read_json, sha256
 from pipeline.fingerprint import layer_hash
@@ -46,7 +46,7 @@ from pipeline.storage import Migration
 from pipeline.tile_dates import read_tile_dates
 from qa.coincidence import evenly_placed
 from qa.limits import limits_in_force
-from qa.regime import AFFECTED, UNAFFECTED, UNKNOWN, Regimes, classify
+from qa.regime import AFFECTED, UNKNOWN, Regimes, classify
 from qa.regime import STRADDLING as REGIME_STRADDLING
 from transforms.errors import SourceError
 
@@ -186,12 +186,9 @@ def _refuse_second_shift(migration: Migration, settings: LayerSettings, staged: 
 
 
 def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fitted: Fitted) -> Regimes:
-    if settings.strategy == "leave":
-        count = len(staged)
-        return Regimes.all_of(count, UNAFFECTED, [["layer_left"] for _ in range(count)], 0.0)
     geometries, _ = linear_copy(staged[GEOMETRY].to_pylist())
     evidence = read_evidence(staged, settings, migration.settings, read_tile_dates(migration), geometries)
-    if settings.captured_column:
+    if is_dated(settings):
         evidence = replace(evidence, date_wrong_ratio=date_wrong_ratio(migration, settings.name))
     limits, base = limits_in_force(migration.settings.limits_of(settings.name)), read_base_maps(migration)
     doubted = None

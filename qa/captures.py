@@ -15,9 +15,11 @@ from qa.origin import (
     DATED_BEFORE,
     LISTED,
     MAYBE_GROUND,
+    MISPLACED_RATIO,
     NOTHING_SAID,
     UNDATED,
     USUAL_WRONG_RATIO,
+    VOUCHED_WRONG_RATIO,
 )
 
 _UNSAID_RATIO = 1.0 / 3.0
@@ -55,6 +57,8 @@ class Evidence:
         ``(n,)`` whether a feature lies in tiles only that are said never to have changed; None: nothing is said.
     date_wrong_ratio
         Share of the dates that is to be expected to be wrong; see ``dates.py``.
+    is_to_stay
+        Whether the owners of the layer say that all of it rightly stays where it is, whatever its columns say.
     """
 
     captured_on: NDArray[np.datetime64] | None = None
@@ -65,9 +69,12 @@ class Evidence:
     new_map_complete_on: NDArray[np.datetime64] | None = None
     is_unchanged_tile: NDArray[np.bool_] | None = None
     date_wrong_ratio: float = USUAL_WRONG_RATIO
+    is_to_stay: bool = False
 
     def dated(self, count: int) -> NDArray[np.int_]:
         """Before the new map, after it, undated, or in a layer without dates: ``(count,)`` numbers of ``origin.py``."""
+        if self.is_to_stay:
+            return np.full(count, DATED_AFTER)
         if self.captured_on is None or self.new_map_loaded_on is None or np.isnat(self.captured_on).all():
             return np.full(count, LISTED)
         first = self.new_map_loaded_on
@@ -97,6 +104,16 @@ class Evidence:
     def method_numbers(self, count: int) -> NDArray[np.int_]:
         """The number ``(count,)`` of the method of each; where it is unknown, too, they count as of one."""
         return np.unique(self.method_names(count), return_inverse=True)[1]
+
+    @property
+    def said_wrong_ratio(self) -> float:
+        """Share of the features that is to be expected to lie on the other map than is said of them."""
+        return VOUCHED_WRONG_RATIO if self.is_to_stay else self.date_wrong_ratio
+
+    @property
+    def misplaced_ratio(self) -> float:
+        """Share of the features that is to be expected to be misplaced."""
+        return VOUCHED_WRONG_RATIO if self.is_to_stay else MISPLACED_RATIO
 
     @property
     def says_how(self) -> bool:

@@ -28,6 +28,7 @@ OF_CAPTURE = frozenset(
         "looks_misplaced",
         "date_contradicted",
         "dates_disproved",
+        "left_contradicted",
         "listing_disproved",
         "displaced_together",
         "displaced_around",

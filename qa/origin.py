@@ -44,6 +44,11 @@ _CLEARLY = 5.0
 USUAL_WRONG_RATIO = 0.02
 """A date is wrong about once in fifty, where nothing better is known."""
 
+VOUCHED_WRONG_RATIO = 0.002
+"""What somebody vouches for, a method that is named or a whole layer that is to stay, is wrong about once in five
+hundred.
+"""
+
 _DATE_WEIGHT = 100.0
 """So many features of a layer say as much of its dates as what is expected beforehand."""
 
@@ -55,7 +60,7 @@ _TELLING_RATIO = 1 / 3
 are wrong more often than usual: all others count as drawn on the map of their dates because these are believed.
 """
 
-MISPLACED_CHANCE = 0.02
+MISPLACED_RATIO = 0.02
 """About one record in fifty is misplaced, or fewer where a layer shows it."""
 
 _MISPLACED_WEIGHT = 100.0
@@ -83,6 +88,8 @@ class Signs:
         points maps without buildings show nothing: a house may have moved where the fences about it did not.
     are_points
         Whether they are points, or lines and areas.
+    misplaced_ratio
+        Share of them that is to be expected to be misplaced.
     """
 
     on_before: NDArray[np.int_]
@@ -93,6 +100,7 @@ class Signs:
     date_prior: NDArray[np.float64]
     is_shown: NDArray[np.bool_]
     are_points: bool
+    misplaced_ratio: float = MISPLACED_RATIO
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -186,7 +194,8 @@ def _likeliest(signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_
     Begun from the dates, much of a layer that was shifted before, not quite to its place, may bear them out: that is
     how one lies on the old map then.
     """
-    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, np.full(len(signs), MISPLACED_CHANCE)))
+    misplaced = np.full(len(signs), signs.misplaced_ratio)
+    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, misplaced))
     by_place = np.where((signs.is_told_apart & signs.is_shown)[:, None], _of_the_nearer(signs), by_date)
     usual, other = (_maximised(signs, expected, speaks, begun) for begun in (by_date, by_place))
     return other if other.log_likelihood > usual.log_likelihood + _CLEARLY else usual
@@ -198,7 +207,7 @@ def _of_the_nearer(signs: Signs) -> NDArray[np.float64]:
     """
     nearer = np.sign(signs.on_after % CLASSES - signs.on_before % CLASSES)  # 1: on the old map
     old = np.array([0.02, 0.49, 0.96])[nearer + 1]
-    return np.column_stack([old, 1.0 - MISPLACED_CHANCE - old, np.full(len(signs), MISPLACED_CHANCE)])
+    return np.column_stack([old, 1.0 - MISPLACED_RATIO - old, np.full(len(signs), MISPLACED_RATIO)])
 
 
 def _maximised(
@@ -224,19 +233,20 @@ def _are_dates_doubtful(signs: Signs) -> bool:
 def _log_of_date(signs: Signs, chances: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:
     counts = signs.date_prior.copy()
     np.add.at(counts, signs.dated[speaks], chances[speaks, :2])
-    return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER], signs.is_shown))
+    return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER], signs))
 
 
-def _misplaced_shares(chance: NDArray[np.float64], is_shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _misplaced_shares(chance: NDArray[np.float64], signs: Signs) -> NDArray[np.float64]:
     """The share of the misplaced for each feature, from the chance ``(n,)`` that each of the others is one.
 
     Where the maps show nothing it is what is expected beforehand: nobody could have seen what is misplaced. Elsewhere
     traced outlines and points in houses show how few of them are misplaced. What stands freely shows no more of it than
     that it lies like anything anywhere, and would count itself misplaced: so a layer never raises the share.
     """
-    others = chance[is_shown].sum() - chance
-    learned = (_MISPLACED_WEIGHT * MISPLACED_CHANCE + others) / (_MISPLACED_WEIGHT + is_shown.sum() - 1)
-    return np.where(is_shown, np.minimum(learned, MISPLACED_CHANCE), MISPLACED_CHANCE)
+    expected, shown = signs.misplaced_ratio, signs.is_shown
+    others = chance[shown].sum() - chance
+    learned = (_MISPLACED_WEIGHT * expected + others) / (_MISPLACED_WEIGHT + shown.sum() - 1)
+    return np.where(shown, np.minimum(learned, expected), expected)
 
 
 def _log_of_shares(

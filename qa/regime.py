@@ -33,6 +33,7 @@ from qa.origin import (
     OLD,
     TELLING_ODDS,
     UNDATED,
+    VOUCHED_WRONG_RATIO,
     date_prior,
 )
 from qa.rounding import is_rounded
@@ -62,6 +63,8 @@ REASONS = {
     "coincides_with_old_map": "It lies on the lines of the old map and not on those of the new one.",
     "coincides_with_new_map": "It lies on the lines of the new map and not on those of the old one.",
     "captured_before_new_map": "Its capture date is before the day the new map was loaded.",
+    "layer_left": "The layer is to stay where it is, by its settings.",
+    "left_contradicted": "The layer is to stay, by its settings, but it, or much of the layer, lies on the old map.",
     "captured_on_new_map": "Its capture date is on or after the day the new map was loaded.",
     "date_contradicted": "Its capture date says one map, but it lies on the lines of the other.",
     "dates_disproved": "What is dated like it lies, taken together, as if drawn on the other map than the date says.",
@@ -87,11 +90,17 @@ REASONS = {
 _OF_A_DISPLACEMENT = frozenset({"dates_disproved", "listing_disproved", "method_contradicted", "still_contradicted"})
 """What lies beside both maps may lie a little nearer to the wrong one; that is no reason of its own."""
 
-_METHOD_WRONG_CHANCE = 0.002
-"""A method that is said is wrong about once in five hundred."""
+_OF_SETTINGS = {
+    "captured_on_new_map": "layer_left",
+    "date_contradicted": "left_contradicted",
+    "dates_disproved": "left_contradicted",
+}
+"""Reasons that speak of a date, and their like where the settings say of a whole layer that it is to stay."""
 
 _OFTEN_WRONG_RATIO = 0.05
-"""Where more dates than that are wrong in other layers, much was shifted before, and surveys perhaps with the rest."""
+"""Where more dates than that are wrong in other layers, much was shifted before, and surveys perhaps with the rest;
+where more of a layer that is to stay lies on the old map, what is said of the rest is not believed either.
+"""
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,8 @@ def classify(
     _doubt_displaced(geometries, evidence, base, regimes)
     if doubted is not None:
         _doubt_still(geometries, doubted, regimes)
+    if evidence.is_to_stay:
+        _doubt_settings(regimes)
     return regimes
 
 
@@ -189,8 +200,8 @@ def _settle_by_columns(
 ) -> NDArray[np.bool_]:
     """Settle what scale, coordinates and method alone decide, in place; the rows ``(n,)`` that stay open."""
     has_place = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-    often_wrong = evidence.date_wrong_ratio > _OFTEN_WRONG_RATIO
-    ground_doubt = evidence.date_wrong_ratio if often_wrong else _METHOD_WRONG_CHANCE
+    often_wrong = evidence.said_wrong_ratio > _OFTEN_WRONG_RATIO
+    ground_doubt = evidence.said_wrong_ratio if often_wrong else VOUCHED_WRONG_RATIO
     open_rows = np.ones(len(geometries), dtype=bool)
     for settled, regime, reason, doubt in (
         (~has_place, UNAFFECTED, "no_geometry", 0.0),
@@ -210,13 +221,13 @@ def _kinds(
     count = len(geometries)
     dated, batch = evidence.dated(count), evidence.batch(count)
     method, unchanged = evidence.method_names(count), evidence.unchanged_tile(count)
-    prior = date_prior(evidence.date_wrong_ratio, evidence.ground_ratio(count))
+    prior = date_prior(evidence.said_wrong_ratio, evidence.ground_ratio(count))
     is_point = shapely.get_dimensions(geometries) == 0
     for are_points, kind in ((True, is_point), (False, ~is_point)):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
             said = dated[rows], batch[rows], method[rows], evidence.says_how, prior
-            yield rows, Alike(geometries[rows], *said, base, are_points, unchanged[rows])
+            yield rows, Alike(geometries[rows], *said, base, are_points, unchanged[rows], evidence.misplaced_ratio)
 
 
 def _doubt_methods(
@@ -249,6 +260,25 @@ def _doubt_still(geometries: Geometries, doubted: Doubted, regimes: Regimes) -> 
     for row in np.flatnonzero(is_still & is_doubted):
         regimes.reasons[row].remove("map_did_not_move")
     _settle(regimes, is_still & is_doubted, UNKNOWN, "still_contradicted", 1.0)
+
+
+def _doubt_settings(regimes: Regimes) -> None:
+    """What the settings say of a whole layer was weighed as a date of each feature: put it in its own words, and where
+    much of the layer lies on the old map do not believe it of what shows nothing itself.
+    """
+    said = regimes.reasons
+    for row, codes in enumerate(said):
+        is_of_new = "coincides_with_new_map" in codes
+        theirs = [code for code in codes if not (is_of_new and code == "dates_disproved")]
+        said[row] = list(dict.fromkeys(_OF_SETTINGS.get(code, code) for code in theirs))
+    contradicted = sum("left_contradicted" in codes for codes in said)
+    if contradicted > _OFTEN_WRONG_RATIO * len(said):
+        rests = np.array(
+            ["layer_left" in codes and "coincides_with_new_map" not in codes for codes in said], dtype=bool
+        )
+        for rests_on_it in np.flatnonzero(rests):
+            said[rests_on_it].remove("layer_left")
+        _settle(regimes, rests, UNKNOWN, "left_contradicted", 1.0)
 
 
 def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps | None, regimes: Regimes) -> None:

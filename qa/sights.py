@@ -81,6 +81,7 @@ class Alike:
     base: BaseMaps | None
     are_points: bool
     is_unchanged: NDArray[np.bool_]
+    misplaced_ratio: float
 
     @property
     def misplaced_by_m(self) -> tuple[float, float]:
@@ -158,7 +159,7 @@ def lie_on_old_map(
     for are_points, rows in ((True, np.flatnonzero(is_point)), (False, np.flatnonzero(~is_point))):
         said, unsaid = np.full(len(rows), DATED_AFTER), np.full(len(rows), "")
         nowhere = np.zeros(len(rows), dtype=bool)
-        layer = Alike(geometries[rows], said, group[rows], unsaid, True, np.empty(0), base, are_points, nowhere)
+        layer = Alike(geometries[rows], said, group[rows], unsaid, True, np.empty(0), base, are_points, nowhere, 0.0)
         on_old[rows] = _seen(layer, field, limits)[1].dated != said
     return on_old
 
@@ -173,7 +174,8 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
     if layer.are_points:
         is_shown &= layer.base is not None and layer.base.show_buildings
     dated = _believed(layer, apart, before, after, is_told_apart & is_shown)
-    return apart, Signs(before, after, is_told_apart, dated, method[1:], layer.date_prior, is_shown, layer.are_points)
+    of_layer = layer.date_prior, is_shown, layer.are_points, layer.misplaced_ratio
+    return apart, Signs(before, after, is_told_apart, dated, method[1:], *of_layer)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ Numbers = NDArray[np.float64]
 ACCEPT, REVIEW, LEAVE = "accept", "review", "leave"
 
 REASONS = regimes.REASONS | {
-    "layer_left": "The layer is not to be moved.",
     "layer_check_only": "The layer is only to be looked at; nothing of it is moved.",
     "outside_control": "Part of it lies where there is no control, so its shift would be a guess.",
     "straddling": "It lies across a break, and its two ways of moving differ by more than the limit.",
@@ -181,7 +180,7 @@ def _is_too_large(doubt: Numbers, other: Numbers, chance: Numbers, limits: Limit
     return np.asarray((doubt > limit) | ((chance > limit) & (doubt > other)))
 
 
-_ALWAYS_REVIEWED = ("date_contradicted", "method_contradicted", "tile_contradicted")
+_ALWAYS_REVIEWED = ("date_contradicted", "left_contradicted", "method_contradicted", "tile_contradicted")
 """Reasons of a regime that are a conflict: whichever side is right, a person decides."""
 
 _LIMITED = frozenset({"origin_doubtful", "position_uncertain"})

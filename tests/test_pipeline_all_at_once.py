@@ -124,6 +124,10 @@ def test_a_listed_layer_that_lies_on_the_new_map_is_told(root):
     assert disproved_dates(migration, "sites") == {"": 60}
     assert not found["origin_as_said"].passed
 
+    regimes, found, _ = shifted(with_settings(root, more="strategy: leave"))
+    assert regimes == {"already_new": 60}
+    assert found["origin_as_said"].passed
+
 
 def test_what_was_shifted_before_here_and_there_is_told(root):
     geometries = sites()
@@ -135,8 +139,10 @@ def test_what_was_shifted_before_here_and_there_is_told(root):
     assert found["not_shifted_before"].metadata["on_new_map_share"].value == 0.1
     assert found["origin_as_said"].passed
 
-    _, found, _ = shifted(with_settings(root, more="captured_column: day, strategy: leave"))
+    _, found, page = shifted(with_settings(root, more="captured_column: day, strategy: leave"))
     assert found["not_shifted_before"].passed
+    assert not found["origin_as_said"].passed
+    assert "dates_wrong_pct" not in page
 
     deliver(root, sites(), ["1999-05-05"] * 60)
     _, found, _ = shifted(with_settings(root))

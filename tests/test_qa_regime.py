@@ -14,7 +14,7 @@ from qa.limits import limits_in_force
 from qa.origin import (
     DATED_AFTER,
     DATED_BEFORE,
-    MISPLACED_CHANCE,
+    MISPLACED_RATIO,
     NEITHER,
     NEW,
     Expected,
@@ -426,6 +426,43 @@ def test_a_misplaced_outline_among_traced_ones_is_not_sure(base, western, count)
     assert np.delete(regimes.wrong_chance_ratio, 7).max() < limits_in_force().wrong_chance_ratio
 
 
+def test_a_layer_that_is_to_stay_stays_but_not_what_lies_on_the_old_map_or_beside_both(base, western):
+    areas = western[0]
+    misplaced = shapely.transform(areas[99], lambda points: points + np.array([14.0, 9.0]))
+    geometries = [*on_new_map(areas[:97]), areas[97], misplaced, *beside(on_new_map(areas[:60]))]
+    regimes = judged(geometries, base, captured_on=np.full(len(geometries), BEFORE), is_to_stay=True)
+    limit = limits_in_force().wrong_chance_ratio
+    assert np.mean(np.delete(regimes.wrong_chance_ratio, [97, 98]) < limit) > 0.99
+    assert regimes.wrong_chance_ratio[98] > limit
+    assert regimes.reasons[97] == ["coincides_with_old_map", "left_contradicted"]
+    assert all("layer_left" in codes for codes in np.delete(np.array(regimes.reasons, dtype=object), [97, 98]))
+
+
+@pytest.mark.parametrize("layer", ["outlines", "trees", "addresses"])
+def test_a_layer_that_is_to_stay_but_lies_on_the_old_map_is_for_review(base, western, layer):
+    geometries = {"outlines": western[0], "trees": beside(western[0]), "addresses": in_houses(western[1])}[layer]
+    regimes = judged(geometries, base, is_to_stay=True)
+    is_settled = np.array(["left_contradicted" not in codes for codes in regimes.reasons])
+    assert np.mean(is_settled) < 0.05
+    assert (regimes.wrong_chance_ratio[is_settled] > limits_in_force().wrong_chance_ratio).all()
+
+
+def test_a_layer_of_which_much_lies_on_the_old_map_is_not_left_where_nothing_tells_its_map(base, western):
+    outlines = np.concatenate([western[0][:10], on_new_map(western[0][10:60])])
+    trees = shapely.points(np.random.default_rng(8).uniform(0, 850, (30, 2)))
+    few, many = (judged([*outlines[first:], *trees], base, is_to_stay=True) for first in (9, 0))
+    assert all("layer_left" in codes for codes in few.reasons[-30:])
+    assert set(few.regime[-30:]) == {"already_new"} and set(many.regime[-30:]) == {"unknown"}
+    assert set(many.regime[10:60]) == {"already_new"}
+
+
+def test_a_layer_that_is_to_stay_does_so_without_maps():
+    regimes = judged(free(10), None, captured_on=np.full(10, BEFORE), is_to_stay=True)
+    assert set(regimes.regime) == {"already_new"}
+    assert regimes.reasons[0] == ["layer_left"]
+    assert regimes.wrong_chance_ratio.max() < limits_in_force().wrong_chance_ratio
+
+
 def test_without_dates_and_maps_the_officers_list_stands():
     regimes = judged(free(10), None)
     assert set(regimes.regime) == {"affected"}
@@ -555,7 +592,7 @@ def test_features_that_lie_as_they_should_vouch_for_those_of_which_it_cannot_be_
         dated, nothing = np.full(count, DATED_BEFORE), np.zeros(count, dtype=int)
         signs = Signs(classes, classes, nothing > 0, dated, nothing, date_prior(0.02), nothing == 0, True)
         chances.append(origin_chances(signs, expected).chances[2, NEITHER])
-    assert chances[1] < 0.5 * MISPLACED_CHANCE < chances[0]
+    assert chances[1] < 0.5 * MISPLACED_RATIO < chances[0]
 
 
 @pytest.mark.parametrize(("wrong_ratio", "is_borne_out"), [(0.02, True), (0.15, False)])

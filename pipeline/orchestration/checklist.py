@@ -115,11 +115,12 @@ ORIGIN_AS_SAID = Check(
     "shift",
     "origin_as_said",
     "Taken together, features lie on the map that their dates say, undated ones on the old map, and what was measured "
-    "on the ground on the new one; 5 % may not. If not, what is said is not believed, and what lies elsewhere than it "
-    "says goes to officers. Are its dates days on which records were loaded, name them under load_days of the layer in "
-    "migration.yaml; is none of them that of a capture, take captured_column out; is it a few years, look at "
-    "new_map_loaded_on; is it a method, at ground_methods; then run again. A layer without dates that lies on the new "
-    "map stays there: give it `strategy: leave`.",
+    "on the ground, or is to stay by `strategy: leave`, on the new one; 5 % may not. If not, what is said is not "
+    "believed, and what lies elsewhere than it says goes to officers. Are its dates days on which records were loaded, "
+    "name them under load_days of the layer in migration.yaml; is none of them that of a capture, take captured_column "
+    "out; is it a few years, look at new_map_loaded_on; is it a method, at ground_methods; then run again. A layer "
+    "without dates that lies on the new map stays there: give it `strategy: leave`; one of that strategy that lies on "
+    "the old map is to be shifted.",
 )
 NOT_SHIFTED_BEFORE = Check(
     "shift",

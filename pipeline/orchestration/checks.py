@@ -36,7 +36,7 @@ _HONEST_FROM, _HONEST_TO = 0.93, 0.97
 _ATTACHED_SHARE = 0.9
 """Of the length that followed the old map, this share should follow the new one."""
 
-_DISPROVED = frozenset({"dates_disproved", "listing_disproved", "method_contradicted"})
+_DISPROVED = frozenset({"dates_disproved", "left_contradicted", "listing_disproved", "method_contradicted"})
 
 _ODD_SHARE = 0.05
 """Of a layer's features, these may lie, together, elsewhere than they should: some by chance."""

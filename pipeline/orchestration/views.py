@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.control import ControlSummary
 from pipeline.control_input.verdicts import CONTROL_REASONS
-from pipeline.dates import date_wrong_ratio, disproved_dates
+from pipeline.dates import date_wrong_ratio, disproved_dates, is_dated
 from pipeline.export import ExportedLayer, ExportedShift
 from pipeline.files import whole_file
 from pipeline.fit import FitSummary
@@ -138,7 +138,7 @@ def _displaced(table: pa.Table) -> dg.TableMetadataValue | str:
 
 
 def _about_dates(migration: Migration, layer: str) -> Metadata:
-    if migration.settings.layer(layer).captured_column is None:
+    if not is_dated(migration.settings.layer(layer)):
         return {}
     disproved = [{"date": date, "features": count} for date, count in disproved_dates(migration, layer).items()]
     return {
