@@ -290,6 +290,12 @@ def says_national_grid(crs_wkt: str | None) -> bool:
     return _claim(crs_wkt)[1] == "national grid"
 
 
+def other_system(crs_wkt: str | None) -> str:
+    """What a CRS that is not the National Grid is called; empty for the Grid, and where nothing is said."""
+    name, claim = _claim(crs_wkt)
+    return name if claim in ("degrees", "other") else ""
+
+
 def _claim(crs_wkt: str | None) -> tuple[str, Claim]:
     if not crs_wkt:
         return "nothing", "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio.raw
 import pytest
 import shapely
@@ -28,6 +30,7 @@ from pipeline.storage import Migration
 SQUARES = [square(400_000.0 + 20 * number) for number in range(5)]
 VERDICTS = ["accept", "leave", "review", "review", "review"]
 RISKS = [0.0, 0.0, 0.1, 0.2, 0.9]
+GRID = "EPSG:27700"
 
 
 def write_stages(migration: Migration, shift_m: tuple[float, float] = (1.0, -2.0)) -> None:
@@ -193,6 +196,54 @@ def edit_narrow(path: Path, edit: Callable[[dict[str, np.ndarray], np.ndarray], 
         path, geometries, list(columns.values()), names, driver=driver, geometry_type=meta["geometry_type"],
         crs="EPSG:27700", **options,
     )  # fmt: skip
+
+
+def saved_anew(migration: Migration, name: str, geometries: np.ndarray | None = None, *, crs: str = GRID) -> None:
+    """What "save as" of another program makes of the features in the review file: a layer called as the new file."""
+    meta, _, there, fields = pyogrio.raw.read(migration.review(LAYER), layer=LAYER)
+    names, path = [str(field)[:10] for field in meta["fields"]], migration.review_dir / name
+    columns = [column if column.dtype != object else np.array(column) for column in fields]
+    columns[names.index("decision")] = np.array(["keep", *[None] * (len(there) - 1)], dtype=object)
+    pyogrio.raw.write(
+        path, there if geometries is None else geometries, columns, names, layer=path.stem, crs=crs,
+        driver={".gpkg": "GPKG", ".shp": "ESRI Shapefile"}[path.suffix], geometry_type=meta["geometry_type"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["trees_ann.gpkg", "trees_ann.shp"])
+def test_a_copy_that_a_program_saved_anew_is_read(migration: Migration, name: str) -> None:
+    saved_anew(migration, name)
+    review = run(migration)
+    assert (review.decisions_taken, review.findings) == (1, ())
+    assert [status for status, _ in outcomes(migration)] == ["moved", "unmoved", "open", "open", "unmoved"]
+
+
+@pytest.mark.parametrize("name", ["trees_ann.gpkg", "trees_ann.shp"])
+def test_a_copy_in_another_coordinate_system_is_refused_whole(migration: Migration, name: str) -> None:
+    saved_anew(migration, name, crs="EPSG:4326")
+    review = run(migration)
+    (finding,) = review.findings
+    assert f"{name} is in " in finding and "Save it as EPSG:27700" in finding
+    assert review.decisions_taken == 0 and read_decisions(migration.decisions_log, LAYER) == []
+
+
+@pytest.mark.parametrize(("east_m", "status"), [(0.0, "unmoved"), (0.5, "open")])
+def test_lines_that_a_program_made_of_a_curve_are_no_fix_but_a_move_is(
+    tmp_path: Path, east_m: float, status: str
+) -> None:
+    migration = make_migration(tmp_path)
+    angles, quarters = np.radians(np.arange(0, 360, 4)), np.radians([0, 90, 180, 270, 360])
+    fine, coarse = (
+        np.stack([400_030 + 30 * np.cos(each), 160_030 + 30 * np.sin(each)], axis=1) for each in (angles, quarters)
+    )
+    circle = struct.pack("<BII", 1, 10, 1) + struct.pack("<BII10d", 1, 8, 5, *coarse.ravel())
+    write_stages_of(migration, [circle], ["review"])
+    run(migration, "run-1")
+    chords = shapely.to_wkb(shapely.polygons(fine + np.array([east_m, 0.0])))
+    saved_anew(migration, "trees_ann.gpkg", np.array([chords], dtype=object))  # and says keep
+    assert any("contradict each other" in finding for finding in run(migration).findings) == (status == "open")
+    assert outcomes(migration)[0][0] == status
+    assert pq.read_table(migration.corrected(LAYER))["pai_geometry"].to_pylist() == [circle]
 
 
 @pytest.mark.parametrize("kind", ["tab", "shp"])

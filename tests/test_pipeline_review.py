@@ -189,6 +189,29 @@ def test_a_feature_without_a_shape_is_placed_by_an_officer(tmp_path: Path) -> No
     assert places(migration)[1] == drawn
 
 
+@pytest.mark.parametrize("note", ["", "a mooring in the bay"])
+def test_a_feature_without_a_shape_is_not_placed_off_the_land_without_a_word(tmp_path: Path, note: str) -> None:
+    migration = make_migration(tmp_path)
+    write_stages(migration, [square(400_000.0), None], ["accept", "review"])
+    review_layer(migration, LAYER, "run-1")
+    save(migration, 1, geometry=square(-2.5, 51.3), decision="fixed", officer="Ann", note=note)
+    reviewed = review_layer(migration, LAYER, "run-2")
+    assert reviewed.open == (0 if note else 1)
+    assert any("off the land of Great Britain" in finding for finding in reviewed.findings) == (not note)
+
+
+def test_a_curve_is_not_put_far_away_without_a_word(tmp_path: Path) -> None:
+    migration = make_migration(tmp_path)
+    arc, slipped = (
+        struct.pack("<BII6d", 1, 8, 3, east, 160_000, east + 1, 160_001, east + 2, 160_000) for east in (400_000, 4_000)
+    )
+    write_stages(migration, [arc], ["review"])
+    review_layer(migration, LAYER, "run-1")
+    save(migration, 0, geometry=slipped, decision="fixed", officer="Ann")
+    reviewed = review_layer(migration, LAYER, "run-2")
+    assert reviewed.open == 1 and any("396.0 km from where it was" in finding for finding in reviewed.findings)
+
+
 def test_copies_that_agree_count_once(migration: Migration) -> None:
     _copy(migration, 3, "keep", "keep")
     assert review_layer(migration, LAYER, "run-2").decisions_taken == 1

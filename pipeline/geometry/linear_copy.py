@@ -39,7 +39,8 @@ def linear_copy(wkb: Sequence[bytes | None]) -> tuple[NDArray[np.object_], NDArr
     """
     values = np.array([*wkb, None], dtype=object)[:-1]
     try:
-        geometries = np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object)
+        with np.errstate(invalid="ignore"):  # coordinates that are not numbers are for others to judge
+            geometries = np.asarray(shapely.from_wkb(values, on_invalid="ignore"), dtype=object)
     except (NotImplementedError, shapely.errors.ShapelyError):
         geometries = np.array([*(_one(value) for value in values), None], dtype=object)[:-1]
     is_unread = np.array([value is not None for value in values], dtype=bool) & shapely.is_missing(geometries)
@@ -50,7 +51,8 @@ def _one(value: bytes | None) -> shapely.Geometry | None:
     if value is None:
         return None
     try:
-        return shapely.from_wkb(value, on_invalid="ignore")
+        with np.errstate(invalid="ignore"):
+            return shapely.from_wkb(value, on_invalid="ignore")
     except (NotImplementedError, shapely.errors.ShapelyError):
         return _curved(value)
 

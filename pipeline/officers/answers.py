@@ -18,7 +18,9 @@ import shapely
 from shapely.validation import explain_validity
 
 from pipeline.fingerprint import geometry_hash, geometry_hashes, read_geometry
+from pipeline.geometry.linear_copy import linear_copy
 from pipeline.geometry.wkb_kind import family
+from pipeline.georeference import on_land_square
 from pipeline.officers.decisions import ALSO_SAID, UNDO, UNKNOWN_OFFICER, WHY, WORDS, Decision, in_force, is_known
 from pipeline.officers.heads import heads
 from pipeline.officers.layer_rows import Feature, LayerRows, Today
@@ -31,6 +33,9 @@ _RowsByFeature = dict[Feature, list[SavedRow]]  # a copied row is there twice
 
 FAR_M = 1000.0
 """Nobody moves a feature so far by accident of mapping: without a note it is a slip of the hand or of the axes."""
+
+_CHORD_RATIO = 0.001
+"""Chords of 5 degrees keep as close to a circle: a thousandth of what lies across it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ def read_answers(
     for feature, copies in by_feature.items():
         row = today.row_of(feature)
         before = None if row is None else rows.before(row)
-        read = [_answer(copy, before, drawn[copy], past) for copy in copies]
+        proposal = None if row is None else rows.proposal(row)
+        read = [_answer(copy, before, proposal, drawn[copy], past) for copy in copies]
         settled = _settle_copies([answer for answer in read if answer is not None], len(copies))
         stamped = [_stamp(answer, layer, saved, run_id, now) for answer in settled]
         answers.decisions.extend(past.compared(answer, findings) for answer in stamped)
@@ -227,7 +233,9 @@ def _deleted(saved: SavedReview, by_feature: _RowsByFeature, layer: str) -> list
     ]
 
 
-def _answer(saved_row: SavedRow, before: bytes | None, drawn: str, past: _Past) -> Decision | None:
+def _answer(
+    saved_row: SavedRow, before: bytes | None, proposal: bytes | None, drawn: str, past: _Past
+) -> Decision | None:
     token = _TOKEN.fullmatch(saved_row.token)
     if token is None:
         return None
@@ -236,6 +244,7 @@ def _answer(saved_row: SavedRow, before: bytes | None, drawn: str, past: _Past) 
     # An earlier fix still lies in the file: who now says keep has changed his mind, and drawn nothing.
     has_left_fix = word in _STAYS and drawn == past.fix(feature)
     is_edited = drawn not in ("", token["proposal"], saved_row.drawn) and not has_left_fix
+    is_edited = is_edited and not _is_chords_of(saved_row.geometry, proposal)
     is_lost = bool(saved_row.trouble) or (saved_row.geometry is None and bool(token["proposal"]))
     undoes: tuple[int, ...] = ()
     if not (word or is_edited or is_lost):
@@ -263,6 +272,17 @@ def _answer(saved_row: SavedRow, before: bytes | None, drawn: str, past: _Past) 
         seen=seen,
         undoes=undoes,
     )
+
+
+def _is_chords_of(saved: bytes | None, proposal: bytes | None) -> bool:
+    """Whether lines were saved that run along a true curve: a program that has no curves made them, no officer."""
+    if not saved or not proposal or read_geometry(proposal) is not None:
+        return False
+    (chords, curve), _ = linear_copy([saved, proposal])
+    if chords is None or curve is None or read_geometry(saved) is None:
+        return False
+    west, south, east, north = curve.bounds
+    return bool(shapely.hausdorff_distance(chords, curve) <= _CHORD_RATIO * np.hypot(east - west, north - south))
 
 
 def _reason(why: str) -> str:
@@ -297,26 +317,30 @@ def _why_not_both(word: str) -> str:
 def _why_not_drawn(wkb: bytes, before: bytes | None) -> str:
     if before and family(wkb) != family(before):
         return f"it was drawn as {_a(family(wkb))} but is {_a(family(before))}; draw it again as what it is."
-    geometry = read_geometry(wkb)
+    (geometry,), _ = linear_copy([wkb])
     if geometry is None:
-        return ""  # a true curve: QGIS draws it, shapely cannot judge it
+        return "its geometry cannot be read; draw it again, or choose keep."
     if geometry.is_empty:
         return "its geometry is empty; to leave it where it was choose keep."
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         return "it has a vertex without coordinates; draw it again."
-    if not geometry.is_valid:
+    if not geometry.is_valid and read_geometry(wkb) is not None:  # chords of a true curve may cross where it does not
         return f"its outline is not valid ({explain_validity(geometry)}); put that right in QGIS and save again."
     return ""
 
 
 def _why_not_there(saved_row: SavedRow, before: bytes | None) -> str:
-    drawn, old = (read_geometry(wkb) if wkb else None for wkb in (saved_row.geometry, before))
-    away_m = shapely.hausdorff_distance(drawn, old)  # NaN where one of them is empty or a true curve
-    if saved_row.note or not away_m > FAR_M:
+    if saved_row.note:
         return ""
-    return (
-        f"it was put {away_m / 1000:,.1f} km from where it was; put it back, or say in the note why it belongs there."
-    )
+    (drawn, old), _ = linear_copy([saved_row.geometry, before])
+    away_m = shapely.hausdorff_distance(drawn, old)  # NaN where there was none
+    if away_m > FAR_M:
+        where = f"{away_m / 1000:,.1f} km from where it was"
+    elif np.isnan(away_m) and not on_land_square(shapely.get_coordinates(drawn)).all():
+        where = "off the land of Great Britain"
+    else:
+        return ""
+    return f"it was put {where}; put it back, or say in the note why it belongs there."
 
 
 def _a(kind: str) -> str:

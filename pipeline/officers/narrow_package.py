@@ -24,7 +24,7 @@ from pipeline.fingerprint import geometry_hashes, read_geometry
 from pipeline.formats import open_batches, write_batches
 from pipeline.formats.stream import GEOMETRY
 from pipeline.officers.package import Lines, Offer, Surroundings
-from pipeline.officers.saved_review import SavedControl, SavedReview, SavedRow, as_text, time_saved
+from pipeline.officers.saved_review import SavedControl, SavedReview, SavedRow, as_text, refuse_other_system, time_saved
 from transforms.errors import ExportError, PostPaiError, ReviewError
 
 NARROW_SUFFIXES = (".tab", ".shp")
@@ -58,10 +58,13 @@ def read_narrow_review(path: Path, name: str, *, is_main: bool = False) -> Saved
     if not path.exists():
         return None
     try:
+        refuse_other_system(path, pyogrio.read_info(path)["crs"])
         rows = [row for part in (path, *_parts(path)) for row in _read(part)]
         control = [_saved_control(*row) for row in _read_if_there(path, _CONTROL)]
         drawn = [saved for row in _read_if_there(path, _NEW) if (saved := _saved_control(*row)).remark != _EXAMPLE]
         old = [as_text(values.get("offer")) for _, values, _ in _read_if_there(path, _OLD)]
+    except ReviewError:
+        raise
     except (PostPaiError, OSError, pyogrio.errors.DataSourceError) as error:
         raise ReviewError(
             f"{path} cannot be read ({str(error).rstrip('.')}), so no decision was taken from it. Save it again; every "
@@ -166,7 +169,7 @@ def _saved_row(fid: int, values: Mapping[str, Any], geometry: bytes | None) -> S
     text = {name: as_text(values.get(name)) for name in _TEXTS}
     return SavedRow(
         fid=fid,
-        pai_row=values.get("source_row"),
+        pai_row=values.get("source_row", values.get("pai_row")),
         reference=text["id"],
         decision=text["decision"],
         note=text["note"],

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import sha256
+from pipeline.georeference import other_system
 from pipeline.officers.package import CONTROL_NEARBY, NEW_CONTROL, OLD_POSITION, Shown
 from transforms.errors import ReviewError
 
@@ -119,7 +120,11 @@ def read_review(path: Path, layer: str, *, name: str = "", is_main: bool = True)
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
             shutil.copyfile(path, copy)
-            return _read_copy(copy, layer, time_saved(path), name or path.name, is_main)
+            with _opened(copy) as connection:
+                _refuse_damage(connection)
+                table = _table_of_answers(connection, layer, path.stem)
+                refuse_other_system(path, _crs(connection, table))
+                return _read(connection, table, sha256(copy), time_saved(path), name or path.name, is_main)
     except (sqlite3.Error, OSError) as error:
         raise ReviewError(
             f"{path} cannot be read ({error}): it was saved half-way or is damaged. Save it again from QGIS, or delete "
@@ -142,25 +147,53 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _read_copy(copy: Path, layer: str, saved_at: str, name: str, is_main: bool) -> SavedReview:
-    with _opened(copy) as connection:
-        _refuse_damage(connection)
-        columns = _columns(connection, layer)
-        for needed in _NEEDED:
-            if needed not in columns:
-                raise KeyError(f"column {needed} in layer {layer}" if columns else f"layer {layer}")
-        return SavedReview(
-            rows=tuple(_saved_rows(connection, layer)),
-            offered=frozenset(_texts(connection, OLD_POSITION, "offer")),
-            control=_shown_control(connection),
-            last_fid=_last_fid(connection, layer),
-            sha256=sha256(copy),
-            saved_at=saved_at,
-            name=name,
-            is_main=is_main,
-            control_rows=tuple(_saved_control(connection, CONTROL_NEARBY)),
-            drawn_control=tuple(_saved_control(connection, NEW_CONTROL)),
+def refuse_other_system(path: Path, crs: str | None) -> None:
+    """Refuse a file that some program saved in another coordinate system than the one it was offered in.
+
+    Raises
+    ------
+    ReviewError
+        If ``crs``, well-known text, is another one than the National Grid; nothing said is no other one.
+    """
+    if name := other_system(crs):
+        raise ReviewError(
+            f"{path} is in {name}, not in the National Grid as it was offered, so no decision was taken from it. Save "
+            "it as EPSG:27700; every decision taken in before is in the log."
         )
+
+
+def _read(
+    connection: sqlite3.Connection, table: str, digest: str, saved_at: str, name: str, is_main: bool
+) -> SavedReview:
+    return SavedReview(
+        rows=tuple(_saved_rows(connection, table)),
+        offered=frozenset(_texts(connection, OLD_POSITION, "offer")),
+        control=_shown_control(connection),
+        last_fid=_last_fid(connection, table),
+        sha256=digest,
+        saved_at=saved_at,
+        name=name,
+        is_main=is_main,
+        control_rows=tuple(_saved_control(connection, CONTROL_NEARBY)),
+        drawn_control=tuple(_saved_control(connection, NEW_CONTROL)),
+    )
+
+
+def _table_of_answers(connection: sqlite3.Connection, layer: str, file_stem: str) -> str:
+    """The table called as the layer, or as the file: programs that save a layer anew call it so."""
+    table = layer if _columns(connection, layer) else file_stem
+    columns = _columns(connection, table)
+    for needed in _NEEDED:
+        if needed not in columns:
+            raise KeyError(f"column {needed} in layer {table}" if columns else f"layer {layer}")
+    return table
+
+
+def _crs(connection: sqlite3.Connection, table: str) -> str:
+    """What the file says of the table's coordinate system; empty for nothing."""
+    query = "SELECT definition FROM gpkg_geometry_columns JOIN gpkg_spatial_ref_sys USING (srs_id) WHERE table_name = ?"
+    found = connection.execute(query, (table,)).fetchone()
+    return as_text(found[0]) if found else ""
 
 
 @contextmanager
