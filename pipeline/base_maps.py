@@ -30,7 +30,8 @@ from qa.base_maps import BaseMaps, Edition
 from qa.drawn_alike import Drawing, drawn_alike
 from qa.lone_edition import with_other_edition
 from qa.same_move import Doubted
-from transforms.contract import Control
+from qa.whole_maps import WholeMaps
+from transforms.contract import Control, Points
 
 
 def read_editions(migration: Migration) -> BaseMaps | None:
@@ -83,19 +84,30 @@ def refuse_other_edition(migration: Migration, control: Control) -> None:
         refuse_not_on_its_lines(file.name, _read_edition(file), control, is_new=settings.before is None)
 
 
-def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted | None:
-    """Where the delivered control contradicts base maps that are the same, but for what officers called wrong; None
-    before any control was checked.
+def doubted_base_maps(migration: Migration, base: BaseMaps) -> Doubted:
+    """Where the delivered control contradicts base maps that are the same."""
+    before, after = _delivered_control(migration)
+    return Doubted.of(base, before, after - before)
+
+
+def whole_base_maps(migration: Migration, base: BaseMaps) -> WholeMaps:
+    """Where the base maps show all there is, as far as the delivered control tells."""
+    return WholeMaps.of(base, *_delivered_control(migration))
+
+
+def _delivered_control(migration: Migration) -> tuple[Points, Points]:
+    """Old and new places ``(n, 2)`` of the control that was neither taken from the base maps nor called wrong by an
+    officer; none before any was checked.
     """
     if not migration.control_table.is_file():
-        return None
+        return np.empty((0, 2)), np.empty((0, 2))
     table = pq.read_table(migration.control_table)
     is_wrong = pc.match_substring(table["reasons"], "officer_rejected")
     table = table.filter(pc.and_not(pc.not_equal(table["file"], DERIVED_FILE), is_wrong))
     columns = ("old_easting", "old_northing", "new_easting", "new_northing")
     places = np.column_stack([table[name].to_numpy().astype(float) for name in columns])
     places = places[np.isfinite(places).all(axis=1)]
-    return Doubted.of(base, places[:, :2], places[:, 2:] - places[:, :2])
+    return places[:, :2], places[:, 2:]
 
 
 def base_map_files(migration: Migration) -> list[Path]:

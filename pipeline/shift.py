@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline import ledger
 from pipeline.base_map_faults import refuse_other_move
-from pipeline.base_maps import doubted_base_maps, read_base_maps
+from pipeline.base_maps import doubted_base_maps, read_base_maps, whole_base_maps
 from pipeline.captures import read_evidence
 from pipeline.choices import MOVING_STRATEGIES
 from pipeline.dates import date_wrong_ratio, is_dated
@@ -191,13 +191,13 @@ def _regimes(migration: Migration, settings: LayerSettings, staged: pa.Table, fi
     if is_dated(settings):
         evidence = replace(evidence, date_wrong_ratio=date_wrong_ratio(migration, settings.name))
     limits, base = limits_in_force(migration.settings.limits_of(settings.name)), read_base_maps(migration)
-    doubted = None
+    doubted, whole = None, None if base is None else whole_base_maps(migration, base)
     if base is not None and base.corners is not None and not base.is_lone:
         corners = np.asarray(base.corners.tree.data)
         corners = corners[evenly_placed(np.arange(len(corners)), corners, _CORNERS_COMPARED)]
         refuse_other_move(base, corners, fitted.field(corners) - corners)
         doubted = doubted_base_maps(migration, base)
-    return classify(geometries, evidence, base, fitted.field, limits, doubted)
+    return classify(geometries, evidence, base, fitted.field, limits, doubted, whole)
 
 
 def _write_proposal(

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from qa.base_maps import BaseMaps, CommonCorners, Edition
 from qa.drawn_alike import Drawing
 from qa.matching import Matches
+from qa.whole_maps import AT_A_LINE_M
 from transforms.contract import Control, Points, ShiftField
 
 KNOWN_WITHIN_M = 0.8
@@ -26,9 +27,6 @@ boroughs 23 of those settled were wrong with 1.0, but 131 with 1.3 and 388 with 
 
 AT_A_BUILDING_M = 0.6
 """Control no further from a building is a corner of it, mapped a little off."""
-
-AT_A_LINE_M = 0.6
-"""The same of lines."""
 
 MOST_AT_LINES = 0.7
 """Of good control 89 to 100 % lies at lines of its own edition, and 11 to 30 % at some of the other (7 boroughs)."""

@@ -60,8 +60,8 @@ _TELLING_RATIO = 1 / 3
 are wrong more often than usual: all others count as drawn on the map of their dates because these are believed.
 """
 
-MISPLACED_RATIO = 0.02
-"""About one record in fifty is misplaced, or fewer where a layer shows it."""
+MISPLACED_RATIO = 0.01
+"""About one record in a hundred is misplaced, or fewer where a layer shows it."""
 
 _MISPLACED_WEIGHT = 100.0
 """So many features of a layer say as much of how many are misplaced as what is expected beforehand."""
@@ -89,7 +89,9 @@ class Signs:
     are_points
         Whether they are points, or lines and areas.
     misplaced_ratio
-        Share of them that is to be expected to be misplaced.
+        ``(n,)`` share of such features that is to be expected to be misplaced.
+    is_whole
+        ``(n,)`` whether the maps show all there is at each: elsewhere what lies on lines does not speak for the rest.
     """
 
     on_before: NDArray[np.int_]
@@ -100,7 +102,8 @@ class Signs:
     date_prior: NDArray[np.float64]
     is_shown: NDArray[np.bool_]
     are_points: bool
-    misplaced_ratio: float = MISPLACED_RATIO
+    misplaced_ratio: NDArray[np.float64]
+    is_whole: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.on_before)
@@ -194,8 +197,7 @@ def _likeliest(signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_
     Begun from the dates, much of a layer that was shifted before, not quite to its place, may bear them out: that is
     how one lies on the old map then.
     """
-    misplaced = np.full(len(signs), signs.misplaced_ratio)
-    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, misplaced))
+    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, signs.misplaced_ratio))
     by_place = np.where((signs.is_told_apart & signs.is_shown)[:, None], _of_the_nearer(signs), by_date)
     usual, other = (_maximised(signs, expected, speaks, begun) for begun in (by_date, by_place))
     return other if other.log_likelihood > usual.log_likelihood + _CLEARLY else usual
@@ -239,14 +241,15 @@ def _log_of_date(signs: Signs, chances: NDArray[np.float64], speaks: NDArray[np.
 def _misplaced_shares(chance: NDArray[np.float64], signs: Signs) -> NDArray[np.float64]:
     """The share of the misplaced for each feature, from the chance ``(n,)`` that each of the others is one.
 
-    Where the maps show nothing it is what is expected beforehand: nobody could have seen what is misplaced. Elsewhere
-    traced outlines and points in houses show how few of them are misplaced. What stands freely shows no more of it than
-    that it lies like anything anywhere, and would count itself misplaced: so a layer never raises the share.
+    Where the maps do not show all there is it is what is expected beforehand: nobody could have seen what is misplaced,
+    and what lies on no line may do so because it is not shown. Elsewhere traced outlines and points in houses show how
+    few of them are misplaced. What stands freely shows no more of it than that it lies like anything anywhere, and
+    would count itself misplaced: so a layer never raises the share.
     """
-    expected, shown = signs.misplaced_ratio, signs.is_shown
-    others = chance[shown].sum() - chance
-    learned = (_MISPLACED_WEIGHT * expected + others) / (_MISPLACED_WEIGHT + shown.sum() - 1)
-    return np.where(shown, np.minimum(learned, expected), expected)
+    expected, whole = signs.misplaced_ratio, signs.is_whole
+    others = chance[whole].sum() - chance
+    learned = (_MISPLACED_WEIGHT * expected + others) / (_MISPLACED_WEIGHT + whole.sum() - 1)
+    return np.where(whole, np.minimum(learned, expected), expected)
 
 
 def _log_of_shares(
@@ -259,12 +262,14 @@ def _log_of_shares(
 def _log_of_method(
     method: NDArray[np.int_], chances: NDArray[np.float64], speaks: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
+    """What methods say: of being misplaced nothing, so as many of the misplaced have each as of all others."""
     names, votes = int(method.max(initial=-1)) + 1, chances[:, :2] * speaks[:, None]
     counts = np.stack([np.bincount(method, weights=votes[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
     others = counts[method] - votes
     shares = (others + 0.5) / (counts.sum(axis=0) - votes + 0.5 * max(names, 1))
-    shares[method == 0] = 1.0
-    return np.log(np.column_stack([shares, shares.mean(axis=1)]))
+    of_all = (others.sum(axis=1) + 0.5) / (counts.sum() - votes.sum(axis=1) + 0.5 * max(names, 1))
+    shares, of_all = np.where((method == 0)[:, None], 1.0, shares), np.where(method == 0, 1.0, of_all)
+    return np.log(np.column_stack([shares, of_all]))
 
 
 def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected) -> NDArray[np.float64]:

@@ -48,6 +48,7 @@ from qa.sights import (
     lies_beside,
     sights,
 )
+from qa.whole_maps import WholeMaps
 from transforms.complex_places import is_place
 from transforms.contract import Points, ShiftField
 
@@ -143,6 +144,7 @@ def classify(
     field: ShiftField,
     limits: Limits,
     doubted: Doubted | None = None,
+    whole: WholeMaps | None = None,
 ) -> Regimes:
     """Tell for every feature of a whole layer which regime it belongs to, and why.
 
@@ -163,10 +165,12 @@ def classify(
         The limits in force.
     doubted
         Where the control contradicts the base maps; None: nowhere.
+    whole
+        Where the base maps show all there is; None: everywhere.
     """
     regimes = _undecided(len(geometries))
     open_rows = _settle_by_columns(regimes, geometries, evidence, limits)
-    for rows, layer in _kinds(geometries, evidence, base, open_rows):
+    for rows, layer in _kinds(geometries, evidence, base, open_rows, whole):
         _judge_alike(layer, field, limits, regimes, rows)
     _doubt_methods(geometries, evidence, base, field, limits, regimes)
     _doubt_displaced(geometries, evidence, base, regimes)
@@ -215,7 +219,11 @@ def _settle_by_columns(
 
 
 def _kinds(
-    geometries: Geometries, evidence: Evidence, base: BaseMaps | None, open_rows: NDArray[np.bool_]
+    geometries: Geometries,
+    evidence: Evidence,
+    base: BaseMaps | None,
+    open_rows: NDArray[np.bool_],
+    whole: WholeMaps | None = None,
 ) -> Iterator[tuple[NDArray[np.int_], Alike]]:
     """Points, and lines and areas, of the rows that are open."""
     count = len(geometries)
@@ -223,11 +231,13 @@ def _kinds(
     method, unchanged = evidence.method_names(count), evidence.unchanged_tile(count)
     prior = date_prior(evidence.said_wrong_ratio, evidence.ground_ratio(count))
     is_point = shapely.get_dimensions(geometries) == 0
+    is_whole = np.full(count, base is not None) if whole is None else whole.at(Vertices.of(geometries).middle())
     for are_points, kind in ((True, is_point), (False, ~is_point)):
         rows = np.flatnonzero(open_rows & kind)
         if len(rows):
             said = dated[rows], batch[rows], method[rows], evidence.says_how, prior
-            yield rows, Alike(geometries[rows], *said, base, are_points, unchanged[rows], evidence.misplaced_ratio)
+            seen = base, are_points, unchanged[rows], is_whole[rows]
+            yield rows, Alike(geometries[rows], *said, *seen, evidence.misplaced_ratio)
 
 
 def _doubt_methods(

@@ -68,6 +68,10 @@ layer never says how it was captured, its points too may come from a map of 1:10
 """
 
 
+_UNSEEN_FACTOR = 2.0
+"""Where the maps do not show all there is, as many again mark what is gone or moved on its own: nobody can see it."""
+
+
 @dataclass(frozen=True)
 class Alike:
     """Features of one kind (points, or lines and areas) of one layer: they are judged by one another."""
@@ -81,6 +85,7 @@ class Alike:
     base: BaseMaps | None
     are_points: bool
     is_unchanged: NDArray[np.bool_]
+    is_whole: NDArray[np.bool_]
     misplaced_ratio: float
 
     @property
@@ -159,7 +164,8 @@ def lie_on_old_map(
     for are_points, rows in ((True, np.flatnonzero(is_point)), (False, np.flatnonzero(~is_point))):
         said, unsaid = np.full(len(rows), DATED_AFTER), np.full(len(rows), "")
         nowhere = np.zeros(len(rows), dtype=bool)
-        layer = Alike(geometries[rows], said, group[rows], unsaid, True, np.empty(0), base, are_points, nowhere, 0.0)
+        said_of_all = unsaid, True, np.empty(0), base, are_points, nowhere, nowhere, 0.0
+        layer = Alike(geometries[rows], said, group[rows], *said_of_all)
         on_old[rows] = _seen(layer, field, limits)[1].dated != said
     return on_old
 
@@ -174,7 +180,9 @@ def _seen(layer: Alike, field: ShiftField, limits: Limits) -> tuple[_Apart, Sign
     if layer.are_points:
         is_shown &= layer.base is not None and layer.base.show_buildings
     dated = _believed(layer, apart, before, after, is_told_apart & is_shown)
-    of_layer = layer.date_prior, is_shown, layer.are_points, layer.misplaced_ratio
+    is_whole = layer.is_whole & is_shown
+    misplaced = layer.misplaced_ratio * np.where(is_whole, 1.0, _UNSEEN_FACTOR)
+    of_layer = layer.date_prior, is_shown, layer.are_points, misplaced, is_whole
     return apart, Signs(before, after, is_told_apart, dated, method[1:], *of_layer)
 
 
