@@ -197,7 +197,7 @@ def _likeliest(signs: Signs, expected: Expected | None, speaks: NDArray[np.bool_
     Begun from the dates, much of a layer that was shifted before, not quite to its place, may bear them out: that is
     how one lies on the old map then.
     """
-    by_date = np.exp(_log_of_shares(signs.date_prior, signs.dated, signs.misplaced_ratio))
+    by_date = np.exp(_log_of_said(_date_shares(signs.date_prior, signs.dated), signs.misplaced_ratio))
     by_place = np.where((signs.is_told_apart & signs.is_shown)[:, None], _of_the_nearer(signs), by_date)
     usual, other = (_maximised(signs, expected, speaks, begun) for begun in (by_date, by_place))
     return other if other.log_likelihood > usual.log_likelihood + _CLEARLY else usual
@@ -220,7 +220,10 @@ def _maximised(
     for _ in range(_ROUNDS):
         if expected is not None:
             place = _log_of_place(signs, chances, expected)
-        logs = _log_of_date(signs, chances, speaks) + _log_of_method(signs.method, chances, speaks) + place
+        counts = signs.date_prior.copy()
+        np.add.at(counts, signs.dated[speaks], chances[speaks, :2])
+        said = _date_shares(counts, signs.dated) * _method_shares(signs.method, chances, speaks)
+        logs = _log_of_said(said, _misplaced_shares(chances[:, NEITHER], signs)) + place
         chances = _normalised(logs)
     odds = np.exp(np.clip(place[:, OLD] - place[:, NEW], -50, 50))
     return Origins(chances, odds, float(np.logaddexp.reduce(logs, axis=1).sum()))
@@ -230,12 +233,6 @@ def _are_dates_doubtful(signs: Signs) -> bool:
     """Whether more dates than usual are wrong in the other layers."""
     expected = signs.date_prior[DATED_BEFORE]
     return bool(expected[NEW] > USUAL_WRONG_RATIO * expected.sum())
-
-
-def _log_of_date(signs: Signs, chances: NDArray[np.float64], speaks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    counts = signs.date_prior.copy()
-    np.add.at(counts, signs.dated[speaks], chances[speaks, :2])
-    return _log_of_shares(counts, signs.dated, _misplaced_shares(chances[:, NEITHER], signs))
 
 
 def _misplaced_shares(chance: NDArray[np.float64], signs: Signs) -> NDArray[np.float64]:
@@ -252,24 +249,26 @@ def _misplaced_shares(chance: NDArray[np.float64], signs: Signs) -> NDArray[np.f
     return np.where(whole, np.minimum(learned, expected), expected)
 
 
-def _log_of_shares(
-    counts: NDArray[np.float64], dated: NDArray[np.int_], misplaced: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    either = (counts / counts.sum(axis=1, keepdims=True))[dated]
-    return np.log(np.column_stack([either * (1.0 - misplaced)[:, None], misplaced]))
+def _log_of_said(either: NDArray[np.float64], misplaced: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each origin, from shares ``(n, 2)`` of the maps by what is said and the share of the misplaced ``(n,)``, of
+    which dates and methods say nothing.
+    """
+    return np.log(np.column_stack([either * (1.0 - misplaced)[:, None], either.sum(axis=1) * misplaced]))
 
 
-def _log_of_method(
+def _date_shares(counts: NDArray[np.float64], dated: NDArray[np.int_]) -> NDArray[np.float64]:
+    return np.asarray((counts / counts.sum(axis=1, keepdims=True))[dated])
+
+
+def _method_shares(
     method: NDArray[np.int_], chances: NDArray[np.float64], speaks: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """What methods say: of being misplaced nothing, so as many of the misplaced have each as of all others."""
+    """Share ``(n, 2)`` of the others of either map that have the method of each; 1 where none is said."""
     names, votes = int(method.max(initial=-1)) + 1, chances[:, :2] * speaks[:, None]
     counts = np.stack([np.bincount(method, weights=votes[:, k], minlength=names) for k in (OLD, NEW)], axis=1)
     others = counts[method] - votes
     shares = (others + 0.5) / (counts.sum(axis=0) - votes + 0.5 * max(names, 1))
-    of_all = (others.sum(axis=1) + 0.5) / (counts.sum() - votes.sum(axis=1) + 0.5 * max(names, 1))
-    shares, of_all = np.where((method == 0)[:, None], 1.0, shares), np.where(method == 0, 1.0, of_all)
-    return np.log(np.column_stack([shares, of_all]))
+    return np.where((method == 0)[:, None], 1.0, shares)
 
 
 def _log_of_place(signs: Signs, chances: NDArray[np.float64], expected: Expected) -> NDArray[np.float64]:

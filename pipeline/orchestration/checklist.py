@@ -81,7 +81,8 @@ FILES_READABLE = Check(
 FIELD_UNFOLDED = Check(
     "fit",
     "field_unfolded",
-    "The field folds the map over itself nowhere. If it does, nothing is moved: look for bad control near the fold.",
+    "The field folds the map over itself nowhere. If it does, nothing is moved: look for bad control near the fold, or "
+    "let `fit: method` be `auto`.",
     True,
 )
 UNCERTAINTY_HONEST = Check(
