@@ -281,14 +281,13 @@ def _doubt_settings(regimes: Regimes) -> None:
         is_of_new = "coincides_with_new_map" in codes
         theirs = [code for code in codes if not (is_of_new and code == "dates_disproved")]
         said[row] = list(dict.fromkeys(_OF_SETTINGS.get(code, code) for code in theirs))
-    contradicted = sum("left_contradicted" in codes for codes in said)
-    if contradicted > _OFTEN_WRONG_RATIO * len(said):
-        rests = np.array(
-            ["layer_left" in codes and "coincides_with_new_map" not in codes for codes in said], dtype=bool
-        )
-        for rests_on_it in np.flatnonzero(rests):
-            said[rests_on_it].remove("layer_left")
-        _settle(regimes, rests, UNKNOWN, "left_contradicted", 1.0)
+    is_contradicted = np.array(["left_contradicted" in codes for codes in said], dtype=bool)
+    if is_contradicted.sum() > _OFTEN_WRONG_RATIO * len(said):
+        for row, codes in enumerate(said):
+            if "layer_left" in codes and "coincides_with_new_map" not in codes:
+                codes[codes.index("layer_left")] = "left_contradicted"
+                is_contradicted[row] = True
+    regimes.regime[is_contradicted], regimes.wrong_chance_ratio[is_contradicted] = UNKNOWN, 1.0
 
 
 def _doubt_displaced(geometries: Geometries, evidence: Evidence, base: BaseMaps | None, regimes: Regimes) -> None:

@@ -436,6 +436,7 @@ def test_a_layer_that_is_to_stay_stays_but_not_what_lies_on_the_old_map_or_besid
     assert np.mean(np.delete(regimes.wrong_chance_ratio, [97, 98]) < limit) > 0.99
     assert regimes.wrong_chance_ratio[98] > limit
     assert regimes.reasons[97] == ["coincides_with_old_map", "left_contradicted"]
+    assert (regimes.regime[97], regimes.wrong_chance_ratio[97]) == ("unknown", 1.0), "it is wrong where it is left"
     assert all("layer_left" in codes for codes in np.delete(np.array(regimes.reasons, dtype=object), [97, 98]))
 
 
