@@ -57,11 +57,8 @@ class WholeMaps:
         """
         is_whole = np.zeros(len(points), dtype=bool)
         there = np.flatnonzero(np.isfinite(points).all(axis=1))
-        _, near = self.tree.query(points[there], k=_ASKED, distance_upper_bound=_ASKED_WITHIN_M)
-        on_both, asked = (np.append(which, False)[near].sum(axis=1) for which in (self.is_on_both, self._all))
+        distance_m, near = self.tree.query(points[there], k=_ASKED, distance_upper_bound=_ASKED_WITHIN_M)
+        asked = np.isfinite(distance_m).sum(axis=1)
+        on_both = np.append(self.is_on_both, False)[near].sum(axis=1)
         is_whole[there] = (asked > 0) & (on_both >= _WHOLE_RATIO * asked)
         return is_whole
-
-    @property
-    def _all(self) -> NDArray[np.bool_]:
-        return np.ones(len(self.is_on_both), dtype=bool)
